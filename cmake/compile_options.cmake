@@ -1,0 +1,9 @@
+# Warnings, sanitizers and numerics, for every target.
+add_compile_options(-Wall -Wextra -Wpedantic -Wno-missing-field-initializers -fno-math-errno -fno-trapping-math)
+if(MINICPM_WERROR)
+  add_compile_options(-Werror)
+endif()
+if(MINICPM_SANITIZE)
+  add_compile_options(-fsanitize=${MINICPM_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
+  add_link_options(-fsanitize=${MINICPM_SANITIZE})
+endif()

@@ -1,0 +1,28 @@
+// Makes backends by name; the only way other folders get one.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "backend/backend.h"
+
+namespace minicpm {
+
+struct BackendOptions {
+  int num_threads = 0;  // 0: one per usable processor
+  std::string isa;      // kernel table to force ("scalar", "avx2", ...); empty: the best one, or MINICPM_ISA
+};
+
+/// The CPU backend. Throws Error invalid_request for an unknown isa, unsupported for one this processor lacks.
+std::unique_ptr<Backend> make_cpu_backend(const BackendOptions& options);
+
+/// One kernel table that was compiled in.
+struct KernelInfo {
+  std::string name;
+  bool supported;  // by this processor
+  bool chosen;     // what make_cpu_backend picks without options
+};
+std::vector<KernelInfo> cpu_kernels();
+
+}  // namespace minicpm

@@ -1,0 +1,137 @@
+// Chat with a model: the interface that the command line, the server and embedding programs use.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "backend/registry.h"
+#include "engine/sampler.h"
+#include "media/image.h"
+
+namespace minicpm {
+
+/// Where a model comes from.
+struct ModelSpec {
+  std::string model;   // a Hugging Face folder or a GGUF file
+  std::string mmproj;  // the projector file of a GGUF pair; empty: the mmproj*.gguf beside the model, if any
+};
+
+struct EngineOptions {
+  BackendOptions backend;
+  int64_t context_tokens = 0;   // room in the KV cache over all sequences; 0: the model's limit, at most 8192
+  DType kv_type = DType::kF16;  // f16 or f32
+  int64_t prefill_chunk = 512;  // prompt tokens per step
+  Precision precision = Precision::kFast;
+  ImageLimits image_limits;
+};
+
+/// One part of a message's content: text, a picture, or a pack of video frames.
+struct ContentPart {
+  enum class Kind { kText, kImage, kFrames };
+  Kind kind = Kind::kText;
+  std::string text;
+  std::vector<std::shared_ptr<const Image>> images;  // one picture, or the frames of one pack
+  std::vector<int32_t> frame_ids;                    // kFrames: time of each frame in units of 0.1 s
+
+  static ContentPart from_text(std::string text);
+  static ContentPart from_image(std::shared_ptr<const Image> image);
+};
+
+struct Message {
+  std::string role;  // "system", "user" or "assistant"
+  std::vector<ContentPart> content;
+};
+
+struct ChatRequest {
+  std::vector<Message> messages;
+  SamplingParams sampling;        // start from Engine::default_sampling
+  std::vector<std::string> stop;  // stop strings; not part of the answer
+  bool thinking = false;
+  std::optional<int> max_slices;     // unset: the model's own (9)
+  std::optional<bool> use_image_id;  // unset: the model's own (on for pictures)
+};
+
+enum class FinishReason { kStop, kLength, kCancelled };
+std::string_view name(FinishReason reason);  // "stop", "length", "cancelled"
+
+struct Usage {
+  int64_t prompt_tokens = 0;
+  int64_t completion_tokens = 0;
+  int64_t image_tokens = 0;  // of the prompt
+  int64_t images = 0;
+  int64_t slices = 0;
+};
+
+struct Timings {
+  double load_ms = 0, preprocess_ms = 0, vision_ms = 0, prefill_ms = 0, decode_ms = 0, ttft_ms = 0;
+  double prefill_tokens_per_second = 0, decode_tokens_per_second = 0;
+};
+
+struct ChatResult {
+  std::string text;                      // the answer
+  std::optional<std::string> reasoning;  // with thinking on
+  std::vector<int32_t> tokens;           // generated ids
+  FinishReason finish_reason = FinishReason::kStop;
+  Usage usage;
+  Timings timings;
+};
+
+/// A piece of the answer as it becomes known.
+struct TextDelta {
+  std::string text;
+  bool reasoning = false;
+};
+
+/// Called on the thread that calls chat().
+using OnDelta = std::function<void(const TextDelta&)>;
+
+/// What the memory plan of a model says, in bytes.
+struct MemoryPlan {
+  int64_t weights_bytes = 0;      // mapped from the files
+  int64_t converted_bytes = 0;    // norms, biases and tables held in f32
+  int64_t kv_bytes = 0;           // for context_tokens
+  int64_t activations_bytes = 0;  // estimated peak, vision included
+  int64_t context_tokens = 0;
+  int64_t total_bytes() const { return weights_bytes + converted_bytes + kv_bytes + activations_bytes; }
+};
+
+class LoadedModel;  // models/loaded_model.h
+
+/// A model ready to answer. chat() serves one caller at a time.
+class Engine {
+ public:
+  /// Loads weights and tokenizer. Throws Error not_found, bad_file, unsupported, io, out_of_memory.
+  static std::unique_ptr<Engine> load(const ModelSpec& spec, const EngineOptions& options);
+  virtual ~Engine() = default;
+
+  /// Answers the last message. Text is streamed through `on_delta` when given (not with beam search, which gives it at
+  /// the end). Setting *cancel ends the answer at the next token. Throws Error invalid_request for an empty or
+  /// contradictory request or one that does not fit the context.
+  virtual ChatResult chat(const ChatRequest& request, const OnDelta& on_delta = {},
+                          const std::atomic<bool>* cancel = nullptr) = 0;
+
+  /// The version's published defaults. `sample` false gives its beam search (3 beams).
+  virtual SamplingParams default_sampling(bool thinking, bool sample) const = 0;
+  virtual const LoadedModel& model() const = 0;
+  virtual std::string backend_description() const = 0;
+  virtual double load_ms() const = 0;
+  virtual size_t peak_activation_bytes() const = 0;
+
+  /// For benchmarks: milliseconds to prefill `tokens` random ids on top of `depth`, and to decode `tokens` one by one.
+  virtual double bench_prefill_ms(int64_t tokens, int64_t depth) = 0;
+  virtual double bench_decode_ms(int64_t tokens, int64_t depth, int64_t sequences) = 0;
+  /// Milliseconds to encode one picture of that size (tower and resampler), preprocessing excluded.
+  virtual double bench_vision_ms(int width, int height) = 0;
+};
+
+/// What loading would need, from headers alone: nothing is read but metadata.
+MemoryPlan plan_memory(const ModelSpec& spec, const EngineOptions& options);
+
+}  // namespace minicpm

@@ -1,0 +1,57 @@
+// How MiniCPM-V cuts a picture into an overview and slices, and turns slices into patches.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "media/image.h"
+
+namespace minicpm {
+
+struct SliceConfig {
+  int max_slice_nums = 9;
+  int scale_resolution = 448;
+  int patch_size = 14;
+  bool slice_mode = true;
+  float mean[3] = {0.5f, 0.5f, 0.5f};
+  float std[3] = {0.5f, 0.5f, 0.5f};
+};
+
+struct Size {
+  int width = 0;
+  int height = 0;
+  bool operator==(const Size&) const = default;
+};
+
+struct Grid {
+  int cols = 0;
+  int rows = 0;
+  bool operator==(const Grid&) const = default;
+};
+
+/// What happens to a picture of some size: pure arithmetic, no pixels.
+struct SlicePlan {
+  Size overview;             // size of the first slice
+  std::optional<Grid> grid;  // absent: the overview is all there is
+  Size refined;              // size of the picture that is cut into the grid
+  Size slice;                // size of each cut
+};
+
+/// Requires a positive size. Throws Error invalid_request for max_slice_nums < 1, or with slice_mode off for sizes that
+/// are no multiples of the patch size.
+SlicePlan plan_slices(Size image, const SliceConfig& config);
+
+/// Overview first, then the grid row by row.
+std::vector<Image> slice_image(const Image& image, const SliceConfig& config);
+
+/// One slice as the tower takes it: rows of patches [h * w, 3 * patch * patch], each patch in (channel, y, x) order,
+/// normalised to (v / 255 - mean) / std in f32.
+struct Patches {
+  int h = 0;  // patch rows
+  int w = 0;  // patch columns
+  std::vector<float> values;
+};
+Patches make_patches(const Image& slice, const SliceConfig& config);
+
+}  // namespace minicpm
