@@ -1,0 +1,16 @@
+# Kernel files that are compiled for one instruction set each. No -ffast-math: results must not depend on it.
+set(isa_common_options -fno-math-errno -fno-trapping-math -ffp-contract=fast)
+
+function(minicpm_isa name)
+  file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/backend/cpu/kernels/isa_${name}.cc
+       ${CMAKE_CURRENT_SOURCE_DIR}/backend/cpu/kernels/isa_linear_${name}.cc)
+  target_sources(minicpm_backend PRIVATE ${sources})
+  set_property(SOURCE ${sources} APPEND PROPERTY COMPILE_OPTIONS ${isa_common_options} ${ARGN})
+endfunction()
+
+minicpm_isa(scalar)
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64)$")
+  minicpm_isa(avx2 -mavx2 -mfma -mf16c)
+  minicpm_isa(avx512 -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mfma -mf16c)
+  minicpm_isa(avx512_bf16 -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mavx512bf16 -mfma -mf16c)
+endif()
