@@ -10,6 +10,7 @@
 #include <variant>
 #include <vector>
 
+#include "io/tensor_to_write.h"
 #include "io/weight_source.h"
 
 namespace minicpm {
@@ -47,19 +48,28 @@ class GgufFile : public WeightSource {
 /// Collects metadata and tensors and writes a version-3 file, atomically.
 class GgufWriter {
  public:
-  void set(std::string key, GgufValue value);  // type_name decides the stored type ("u32", "f32", "array of i32", ...)
+  /// Sets or replaces a key. type_name decides the stored type ("u32", "f32", "array of i32", ...); a value that does
+  /// not fit it throws Error invalid_request. "general.alignment" also sets the alignment of the file.
+  void set(std::string key, GgufValue value);
   void set_u32(std::string key, uint32_t value);
   void set_i32(std::string key, int32_t value);
   void set_f32(std::string key, float value);
   void set_bool(std::string key, bool value);
   void set_string(std::string key, std::string value);
+  void set_strings(std::string key, std::vector<std::string> values);
+  void set_i32s(std::string key, std::vector<int64_t> values);
+  void set_f32s(std::string key, std::vector<double> values);
   /// `view` must stay valid until write(); dims in PyTorch order.
   void add_tensor(std::string name, Weight view);
+  /// For tensors that are made while they are written.
+  void add_tensor(TensorToWrite tensor);
+  /// Throws Error io, and invalid_request for what GGUF cannot hold (repeated or empty names, more than four or zero
+  /// dims, partial blocks, formats without a type number).
   void write(const std::filesystem::path& file) const;
 
  private:
   std::vector<std::pair<std::string, GgufValue>> metadata_;
-  std::vector<std::pair<std::string, Weight>> tensors_;
+  std::vector<TensorToWrite> tensors_;
 };
 
 }  // namespace minicpm
