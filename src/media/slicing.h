@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "media/image.h"
@@ -38,8 +39,13 @@ struct SlicePlan {
   Size slice;                // size of each cut
 };
 
-/// Requires a positive size. Throws Error invalid_request for max_slice_nums < 1, or with slice_mode off for sizes that
-/// are no multiples of the patch size.
+// Bounds of one picture's work, far above what ordinary pictures need: a slice has about 1024 patches, and only extreme
+// shapes (1:260000) exceed 16 times that; the pixels of overview and slices together suffice for 160 slices.
+inline constexpr int64_t kMaxSlicePatches = 16384;
+inline constexpr int64_t kMaxPlanPixels = int64_t{1} << 25;
+
+/// Throws Error invalid_request for an empty size, for settings that are not positive, with slice_mode off for sizes
+/// that are no multiples of the patch size, and for pictures beyond the bounds above.
 SlicePlan plan_slices(Size image, const SliceConfig& config);
 
 /// Overview first, then the grid row by row.
@@ -52,6 +58,12 @@ struct Patches {
   int w = 0;  // patch columns
   std::vector<float> values;
 };
+/// Requires sides that are multiples of the patch size, as those of slice_image.
 Patches make_patches(const Image& slice, const SliceConfig& config);
+
+/// The reference processor's layout of the same numbers: [3, patch, h * w * patch], where patch n takes the columns
+/// [n * patch, (n + 1) * patch).
+std::vector<float> to_reference_layout(const Patches& patches, int patch_size);
+Patches from_reference_layout(std::span<const float> values, int h, int w, int patch_size);
 
 }  // namespace minicpm
