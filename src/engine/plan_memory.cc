@@ -1,0 +1,79 @@
+// What a model will need, from headers alone.
+#include <algorithm>
+
+#include "engine/chat.h"
+#include "engine/kv_cache.h"
+#include "io/gguf.h"
+#include "io/safetensors.h"
+#include "models/model_config.h"
+
+namespace minicpm {
+namespace {
+
+constexpr int64_t kMiB = 1 << 20;
+
+/// Sizes of the tensors that the tables ask for, by where they will live.
+void add_weights(const ModelConfig& config, const WeightSource& language, const WeightSource* projector,
+                 MemoryPlan& plan) {
+  for (const PartSpec& part : tensor_specs(config)) {
+    const bool in_projector = config.gguf && part.part == ModelPart::kProjector;
+    const WeightSource& source = in_projector && projector != nullptr ? *projector : language;
+    const TensorSpec& spec = part.spec;
+    const StoredTensor* stored = source.find(config.gguf ? spec.gguf : spec.hf);
+    if (stored == nullptr) continue;
+    const bool converted = spec.role == Role::kVector || spec.role == Role::kTable;
+    if (converted) {
+      plan.converted_bytes += spec.numel() * static_cast<int64_t>(sizeof(float));
+    } else if (!config.gguf && spec.layout == Layout::kTransposed) {
+      plan.converted_bytes += row_bytes(stored->view.dtype, spec.numel());
+    } else {
+      plan.weights_bytes += row_bytes(stored->view.dtype, spec.numel());
+    }
+  }
+}
+
+/// Peak of the activations: one chunk through one layer of the language model, or one part of the tower, in f32.
+int64_t activation_bytes(const ModelConfig& config, const EngineOptions& options) {
+  const DecoderConfig& d = config.decoder;
+  const int64_t chunk = options.prefill_chunk;
+  // x, h, q, k, v, the attention's result and projection, gate and up, down.
+  int64_t per_row = 4 * d.hidden_size + 2 * d.q_dim + 2 * d.kv_dim + 2 * d.intermediate_size;
+  int64_t peak = (chunk * per_row + d.vocab_size * 2) * 4;
+  if (config.has_vision()) {
+    const VisionConfig& v = *config.vision;
+    constexpr int64_t kTowerRows = 4096;
+    const int64_t slice = static_cast<int64_t>(config.slices.scale_resolution) / v.patch_size;
+    const int64_t rows = std::min(kTowerRows, (config.slices.max_slice_nums + 1) * slice * slice);
+    per_row = std::max(6 * v.hidden_size + v.intermediate_size, v.hidden_size + 5 * d.hidden_size);
+    peak = std::max(peak, rows * per_row * 4);
+  }
+  return peak + 4 * kMiB;
+}
+
+}  // namespace
+
+MemoryPlan plan_memory(const ModelSpec& spec, const EngineOptions& options) {
+  const ModelFiles files = find_model_files(spec.model, spec.mmproj);
+  MemoryPlan plan;
+  ModelConfig config;
+  if (files.kind == ModelFiles::Kind::kHuggingFace) {
+    const auto preprocessor = files.folder / "preprocessor_config.json";
+    config = read_hf_config(files.folder / "config.json",
+                            std::filesystem::exists(preprocessor) ? preprocessor : std::filesystem::path());
+    const auto weights = open_safetensors_folder(files.folder);
+    add_weights(config, *weights, nullptr, plan);
+  } else {
+    const auto language = GgufFile::open(files.gguf);
+    std::unique_ptr<GgufFile> projector;
+    if (!files.mmproj.empty()) projector = GgufFile::open(files.mmproj);
+    config = read_gguf_config(*language, projector.get());
+    add_weights(config, *language, projector.get(), plan);
+  }
+  plan.context_tokens =
+      options.context_tokens > 0 ? options.context_tokens : std::min<int64_t>(8192, config.decoder.max_positions);
+  plan.kv_bytes = KvCache::bytes_for(config.decoder, options.kv_type, plan.context_tokens);
+  plan.activations_bytes = activation_bytes(config, options);
+  return plan;
+}
+
+}  // namespace minicpm

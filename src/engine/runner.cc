@@ -1,0 +1,97 @@
+#include "engine/runner.h"
+
+#include <algorithm>
+#include <chrono>
+
+namespace minicpm {
+namespace {
+
+/// What a Batch views, with the memory it needs.
+struct BatchStorage {
+  std::vector<int32_t> positions, block_table;
+  std::vector<int64_t> row_starts{0}, kv_lengths, block_starts{0}, logit_rows;
+
+  BatchStorage(const StepPlan& plan, bool all_logits) {
+    for (const WorkItem& item : plan.items) {
+      for (int64_t i = 0; i < item.count; ++i) {
+        if (all_logits) logit_rows.push_back(static_cast<int64_t>(positions.size()));
+        positions.push_back(static_cast<int32_t>(item.first + i));
+      }
+      if (!all_logits && item.logits) logit_rows.push_back(static_cast<int64_t>(positions.size()) - 1);
+      row_starts.push_back(static_cast<int64_t>(positions.size()));
+      kv_lengths.push_back(item.first + item.count);
+      block_table.insert(block_table.end(), item.sequence->blocks.begin(), item.sequence->blocks.end());
+      block_starts.push_back(static_cast<int64_t>(block_table.size()));
+    }
+  }
+
+  Batch view() const { return {positions, row_starts, kv_lengths, block_table, block_starts, logit_rows}; }
+};
+
+}  // namespace
+
+void Runner::encode(const EncodeItem& item) {
+  const auto start = std::chrono::steady_clock::now();
+  ArenaScope scratch(arena_);
+  Context ctx{*backend_, arena_, precision_, tracer_};
+  const MediaItem& media = *item.sequence->media[item.media];
+  std::vector<const Patches*> slices;
+  for (const Patches& slice : media.slices)
+    slices.push_back(&slice);
+  const Tensor rows = model_->encode(ctx, slices, media.groups);
+  item.sequence->media_rows[item.media] =
+      std::make_shared<const std::vector<float>>(rows.f32(), rows.f32() + rows.numel());
+  vision_ms_ += std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
+}
+
+// Token embeddings with image rows put over them at their spans.
+Tensor Runner::inputs(Context& ctx, const StepPlan& plan) {
+  std::vector<int32_t> ids;
+  for (const WorkItem& item : plan.items) {
+    const auto first = item.sequence->tokens.begin() + item.first;
+    ids.insert(ids.end(), first, first + item.count);
+  }
+  Tensor x = model_->decoder().embed(ctx, ids);
+  const int64_t hidden = model_->config().decoder.hidden_size;
+  int64_t row = 0;  // of x, where the item begins
+  for (const WorkItem& item : plan.items) {
+    const int64_t end = item.first + item.count;
+    for (size_t m = 0; m < item.sequence->media.size(); ++m) {
+      const MediaItem& media = *item.sequence->media[m];
+      const int64_t queries = model_->config().resampler->query_num;
+      for (size_t g = 0; g < media.spans.size(); ++g) {
+        const int64_t from = std::max(media.spans[g], item.first);
+        const int64_t to = std::min(media.spans[g] + queries, end);
+        if (from >= to) continue;
+        const float* encoded =
+            item.sequence->media_rows[m]->data() + (static_cast<int64_t>(g) * queries + from - media.spans[g]) * hidden;
+        std::copy_n(encoded, (to - from) * hidden, x.f32_row(row + from - item.first));
+      }
+    }
+    row += item.count;
+  }
+  return x;
+}
+
+std::vector<StepLogits> Runner::run(const StepPlan& plan) {
+  for (const EncodeItem& item : plan.encode)
+    encode(item);
+
+  ArenaScope scratch(arena_);
+  Context ctx{*backend_, arena_, precision_, tracer_};
+  const BatchStorage batch(plan, all_logits_);
+  const Tensor x = inputs(ctx, plan);
+  ctx.trace("inputs_embeds", x);
+  const Tensor logits = model_->decoder().forward(ctx, x, cache_->layers(), batch.view());
+  if (all_logits_) return {};
+
+  logits_.assign(logits.f32(), logits.f32() + logits.numel());
+  std::vector<StepLogits> result;
+  const auto vocab = static_cast<size_t>(model_->config().decoder.vocab_size);
+  for (const WorkItem& item : plan.items) {
+    if (item.logits) result.push_back({item.sequence, std::span(logits_).subspan(result.size() * vocab, vocab)});
+  }
+  return result;
+}
+
+}  // namespace minicpm

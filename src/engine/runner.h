@@ -1,0 +1,49 @@
+// Carries a step plan out: encodes media, builds the flattened batch, runs the language model.
+#pragma once
+
+#include <span>
+#include <vector>
+
+#include "engine/kv_cache.h"
+#include "engine/scheduler.h"
+#include "models/loaded_model.h"
+
+namespace minicpm {
+
+/// Logits of one work item that wanted them.
+struct StepLogits {
+  Sequence* sequence;
+  std::span<float> logits;  // [vocab], valid until the next run; may be changed
+};
+
+class Runner {
+ public:
+  Runner(const LoadedModel& model, Backend& backend, KvCache& cache, Precision precision)
+      : model_(&model), backend_(&backend), cache_(&cache), precision_(precision) {}
+
+  /// Logits in the order of the plan's items.
+  std::vector<StepLogits> run(const StepPlan& plan);
+
+  void set_tracer(Tracer* tracer) { tracer_ = tracer; }
+  /// All rows' logits instead of the wanted ones, for reference cases; see trace point "logits".
+  void set_all_logits(bool all) { all_logits_ = all; }
+
+  double vision_ms() const { return vision_ms_; }  // summed over all runs
+  size_t peak_bytes() const { return arena_.peak_bytes(); }
+
+ private:
+  void encode(const EncodeItem& item);
+  Tensor inputs(Context& ctx, const StepPlan& plan);
+
+  const LoadedModel* model_;
+  Backend* backend_;
+  KvCache* cache_;
+  Precision precision_;
+  Tracer* tracer_ = nullptr;
+  bool all_logits_ = false;
+  double vision_ms_ = 0;
+  Arena arena_;
+  std::vector<float> logits_;
+};
+
+}  // namespace minicpm

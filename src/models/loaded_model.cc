@@ -1,0 +1,145 @@
+#include "models/loaded_model.h"
+
+#include <algorithm>
+
+#include "io/gguf_vocabulary.h"
+#include "io/safetensors.h"
+#include "text/tokenizer_loader.h"
+
+namespace minicpm {
+namespace {
+
+/// Patches per pass through the tower: enough rows for full-speed products, at 4304 floats each about 70 MB.
+constexpr int64_t kTowerRows = 4096;
+
+std::string layer_prefix(std::string_view base, std::string_view folder, int64_t index) {
+  return fmt::format("{}{}.{}.", base, folder, index);
+}
+
+DecoderWeights load_decoder(TensorLoader& loader, const ModelConfig& config) {
+  const std::string_view hf = config.version->llm_prefix;
+  DecoderWeights weights;
+  loader.load(decoder_tensors(), config.decoder, hf, "", weights);
+  weights.layers.resize(config.decoder.num_layers);
+  for (int64_t i = 0; i < config.decoder.num_layers; ++i) {
+    loader.load(decoder_layer_tensors(), config.decoder, layer_prefix(hf, "model.layers", i),
+                layer_prefix("", "blk", i), weights.layers[i]);
+  }
+  return weights;
+}
+
+VisionWeights load_vision(TensorLoader& loader, const VisionConfig& config) {
+  VisionWeights weights;
+  loader.load(vision_tensors(), config, kVisionPrefixHf, kVisionPrefixGguf, weights);
+  weights.layers.resize(config.num_layers);
+  for (int64_t i = 0; i < config.num_layers; ++i) {
+    loader.load(vision_layer_tensors(), config, layer_prefix(kVisionPrefixHf, "encoder.layers", i),
+                layer_prefix(kVisionPrefixGguf, "blk", i), weights.layers[i]);
+  }
+  return weights;
+}
+
+}  // namespace
+
+void LoadedModel::build() {
+  TensorLoader language(*weights_, config_.gguf, store_);
+  DecoderWeights decoder_weights = load_decoder(language, config_);
+  if (!decoder_weights.output.defined() && !config_.decoder.tied_embeddings) {
+    fail(ErrorCode::kBadFile, "{}: tensor {}lm_head.weight is missing", weights_->path(), config_.version->llm_prefix);
+  }
+  if (config_.decoder.tied_embeddings) decoder_weights.output = {};
+
+  if (config_.has_vision()) {
+    std::optional<TensorLoader> own;
+    if (projector_ != nullptr) own.emplace(*projector_, config_.gguf, store_);
+    TensorLoader& loader = own ? *own : language;
+    loader.set_exchange_ffn(config_.gguf && !config_.legacy_ffn);
+    VisionWeights vision_weights = load_vision(loader, *config_.vision);
+    ResamplerWeights resampler_weights;
+    loader.load(resampler_tensors(), *config_.resampler, kResamplerPrefix, kResamplerPrefix, resampler_weights);
+    if (own) own->check_no_extra(std::vector<std::string_view>{""});
+    tower_.emplace(*config_.vision, std::move(vision_weights));
+    resampler_.emplace(*config_.resampler, std::move(resampler_weights));
+  }
+  language.check_no_extra(std::vector<std::string_view>{""});
+  decoder_.emplace(config_.decoder, std::move(decoder_weights));
+}
+
+std::unique_ptr<LoadedModel> LoadedModel::load_networks(ModelConfig config, std::unique_ptr<WeightSource> weights,
+                                                        std::unique_ptr<WeightSource> projector) {
+  std::unique_ptr<LoadedModel> model(new LoadedModel(std::move(config)));
+  model->weights_ = std::move(weights);
+  model->projector_ = std::move(projector);
+  model->build();
+  return model;
+}
+
+std::unique_ptr<LoadedModel> LoadedModel::load(const ModelFiles& files) {
+  std::unique_ptr<LoadedModel> model;
+  std::unique_ptr<Tokenizer> tokenizer;
+  if (files.kind == ModelFiles::Kind::kHuggingFace) {
+    const auto preprocessor = files.folder / "preprocessor_config.json";
+    ModelConfig config = read_hf_config(files.folder / "config.json",
+                                        std::filesystem::exists(preprocessor) ? preprocessor : std::filesystem::path());
+    tokenizer = load_tokenizer(files.folder);
+    model = load_networks(std::move(config), open_safetensors_folder(files.folder), nullptr);
+  } else {
+    auto language = GgufFile::open(files.gguf);
+    std::unique_ptr<GgufFile> projector;
+    if (!files.mmproj.empty()) projector = GgufFile::open(files.mmproj);
+    ModelConfig config = read_gguf_config(*language, projector.get());
+    tokenizer = make_tokenizer(read_vocabulary(*language));
+    model = load_networks(std::move(config), std::move(language), std::move(projector));
+  }
+  if (tokenizer->vocab_size() > model->config_.decoder.vocab_size) {
+    fail(ErrorCode::kBadFile, "{}: the tokenizer has {} tokens, more than the {} rows of the embedding table",
+         model->config_.source, tokenizer->vocab_size(), model->config_.decoder.vocab_size);
+  }
+  model->tokenizer_ = std::move(tokenizer);
+  model->find_stop_ids();
+  return model;
+}
+
+void LoadedModel::find_stop_ids() {
+  std::string_view names = version().stop_tokens;
+  while (!names.empty()) {
+    const size_t end = std::min(names.find(' '), names.size());
+    if (const auto id = tokenizer_->token_id(names.substr(0, end))) stop_ids_.push_back(*id);
+    names.remove_prefix(std::min(end + 1, names.size()));
+  }
+  if (const auto eos = tokenizer_->eos_id()) {
+    if (std::ranges::find(stop_ids_, *eos) == stop_ids_.end()) stop_ids_.push_back(*eos);
+  }
+}
+
+Tensor LoadedModel::encode(Context& ctx, std::span<const Patches* const> slices,
+                           std::span<const ResamplerGroup> groups) const {
+  const int64_t query_num = config_.resampler->query_num;
+  Tensor rows =
+      ctx.arena.tensor(DType::kF32, {static_cast<int64_t>(groups.size()) * query_num, config_.resampler->embed_dim});
+  size_t slice = 0;
+  for (size_t first = 0; first < groups.size();) {
+    // As many whole groups as fit; a group larger than the limit goes alone.
+    size_t last = first, num_slices = 0;
+    int64_t patches = 0;
+    while (last < groups.size()) {
+      int64_t size = 0;
+      for (const PatchGrid& grid : groups[last].slices)
+        size += int64_t{grid.h} * grid.w;
+      if (last > first && patches + size > kTowerRows) break;
+      patches += size;
+      num_slices += groups[last].slices.size();
+      ++last;
+    }
+    ArenaScope scratch(ctx.arena);
+    const Tensor features = tower_->forward(ctx, slices.subspan(slice, num_slices));
+    const Tensor encoded = resampler_->forward(ctx, features, groups.subspan(first, last - first));
+    const Tensor part = rows.slice(static_cast<int64_t>(first) * query_num, static_cast<int64_t>(last) * query_num);
+    std::copy_n(encoded.f32(), encoded.numel(), part.f32());
+    slice += num_slices;
+    first = last;
+  }
+  return rows;
+}
+
+}  // namespace minicpm

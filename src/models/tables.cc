@@ -1,0 +1,31 @@
+#include "models/tables.h"
+
+#include <utility>
+
+namespace minicpm {
+
+int64_t TensorSpec::numel() const {
+  int64_t product = 1;
+  for (int64_t size : shape)
+    product *= size;
+  return product;
+}
+
+std::vector<int64_t> TensorSpec::hf_shape() const {
+  std::vector<int64_t> stored = shape;
+  switch (layout) {
+    case Layout::kSame:
+      break;
+    case Layout::kFirstThird:
+    case Layout::kSecondThird:
+    case Layout::kLastThird:
+      stored[0] *= 3;
+      break;
+    case Layout::kTransposed:
+      std::swap(stored[0], stored[1]);
+      break;
+  }
+  return stored;
+}
+
+}  // namespace minicpm

@@ -1,0 +1,119 @@
+#include "models/tensor_loader.h"
+
+#include <algorithm>
+#include <cstring>
+#include <new>
+
+#include "quant/format.h"
+
+namespace minicpm {
+namespace {
+
+/// Stored in some files although it can be computed, or belongs to a part that this program does not load from them.
+bool is_redundant(std::string_view name) {
+  constexpr std::string_view kSuffixes[] = {
+      "rotary_emb.inv_freq",       "position_ids",          "rope_freqs.weight",    "rope_factors_long.weight",
+      "rope_factors_short.weight", "resampler.pos_embed_k", "resampler.pos_embd_k", "resampler.pos_embed"};
+  return std::ranges::any_of(kSuffixes, [&](std::string_view suffix) { return name.ends_with(suffix); });
+}
+
+std::string exchanged_ffn(std::string name) {
+  if (const size_t at = name.find("ffn_down"); at != std::string::npos) return name.replace(at, 8, "ffn_up");
+  if (const size_t at = name.find("ffn_up"); at != std::string::npos) return name.replace(at, 6, "ffn_down");
+  return name;
+}
+
+}  // namespace
+
+void* ConvertedStore::allocate_bytes(size_t bytes) {
+  try {
+    buffers_.push_back(std::make_unique<std::byte[]>(bytes));
+  } catch (const std::bad_alloc&) {
+    fail(ErrorCode::kOutOfMemory, "{} bytes for converted weights could not be allocated", bytes);
+  }
+  bytes_ += static_cast<int64_t>(bytes);
+  return buffers_.back().get();
+}
+
+Tensor ConvertedStore::allocate(std::span<const int64_t> shape) {
+  Tensor t(nullptr, DType::kF32, shape);
+  t.data = allocate_bytes(static_cast<size_t>(t.numel()) * sizeof(float));
+  return t;
+}
+
+Weight TensorLoader::find_view(const TensorSpec& spec) {
+  std::string name = gguf_ ? spec.gguf : spec.hf;
+  if (exchange_ffn_) name = exchanged_ffn(std::move(name));
+  const StoredTensor* stored = source_->find(name);
+  if (stored == nullptr) {
+    if (spec.presence == Presence::kOptional) return {};
+    fail(ErrorCode::kBadFile, "{}: tensor {} is missing", source_->path(), name);
+  }
+  used_.insert(name);
+  const std::vector<int64_t> expected = gguf_ ? spec.shape : spec.hf_shape();
+  if (!std::ranges::equal(stored->view.shape(), expected)) {
+    fail(ErrorCode::kBadFile, "{}: tensor {} has shape {}, expected {}", stored->file, name,
+         shape_string(stored->view.shape()), shape_string(expected));
+  }
+  if (format_traits(stored->view.dtype) == nullptr) {
+    fail(ErrorCode::kUnsupported, "{}: tensor {} has type {}, which cannot hold weights", stored->file, name,
+         minicpm::name(stored->view.dtype));
+  }
+  Weight view = stored->view;
+  if (gguf_ || spec.layout == Layout::kSame || spec.layout == Layout::kTransposed) return view;
+
+  // One third of a projection that is stored whole: rows lie together, so it is a view.
+  const int64_t third = static_cast<int64_t>(spec.layout) - static_cast<int64_t>(Layout::kFirstThird);
+  const int64_t row = view.rank == 1 ? row_bytes(view.dtype, 1) : row_bytes(view.dtype, view.cols());
+  view.dims[0] = spec.shape[0];
+  view.data = static_cast<const char*>(view.data) + third * spec.shape[0] * row;
+  return view;
+}
+
+Weight TensorLoader::load_weight(const TensorSpec& spec) {
+  Weight view = find_view(spec);
+  if (!view.defined() || gguf_ || spec.layout != Layout::kTransposed) return view;
+
+  const DTypeInfo& format = info(view.dtype);
+  if (format.is_quantised) {
+    fail(ErrorCode::kUnsupported, "{}: tensor {} has a block format and cannot be transposed", source_->path(),
+         spec.hf);
+  }
+  const int64_t rows = view.dims[1], cols = view.dims[0], bytes = format.block_bytes;
+  auto* out = static_cast<char*>(store_->allocate_bytes(static_cast<size_t>(rows * cols * bytes)));
+  const auto* in = static_cast<const char*>(view.data);
+  constexpr int64_t kTile = 64;  // both sides of a tile stay in the first-level cache
+  for (int64_t r0 = 0; r0 < rows; r0 += kTile) {
+    for (int64_t c0 = 0; c0 < cols; c0 += kTile) {
+      for (int64_t r = r0; r < std::min(rows, r0 + kTile); ++r) {
+        for (int64_t c = c0; c < std::min(cols, c0 + kTile); ++c) {
+          std::memcpy(out + (r * cols + c) * bytes, in + (c * rows + r) * bytes, static_cast<size_t>(bytes));
+        }
+      }
+    }
+  }
+  view.data = out;
+  view.dims[0] = rows;
+  view.dims[1] = cols;
+  return view;
+}
+
+Tensor TensorLoader::load_f32(const TensorSpec& spec) {
+  const Weight view = find_view(spec);
+  if (!view.defined()) return {};
+  Tensor t = store_->allocate(spec.shape);
+  for (int64_t r = 0; r < view.rows(); ++r) {
+    dequantize_row(view.dtype, view.row(r), t.f32() + r * view.cols(), view.cols());
+  }
+  return t;
+}
+
+void TensorLoader::check_no_extra(std::span<const std::string_view> prefixes) const {
+  for (const StoredTensor& tensor : source_->tensors()) {
+    const auto starts = [&](std::string_view prefix) { return tensor.name.starts_with(prefix); };
+    if (std::ranges::none_of(prefixes, starts) || used_.contains(tensor.name) || is_redundant(tensor.name)) continue;
+    fail(ErrorCode::kBadFile, "{}: tensor {} does not belong to this model", tensor.file, tensor.name);
+  }
+}
+
+}  // namespace minicpm
