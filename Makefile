@@ -1,0 +1,63 @@
+# make        configure and build (Release) into build/; the program is build/bin/minicpm
+# make demo   the same, then the program answers a question about a picture that ships with the project
+# make test   the same, then every test
+# make bench  benchmarks: JSON in build/bench/ and a table
+# make fuzz   each fuzz target for FUZZ_SECONDS (600) seconds, with clang
+# make asan, make tsan   the tests under sanitizers
+# make cross  the kernels for 64-bit ARM, run under an emulator
+# Missing Debian packages (packages.txt) are installed first, with sudo when not root.
+
+BUILD := build
+JOBS ?= $(shell nproc)
+CMAKE_FLAGS ?=
+FUZZ_SECONDS ?= 600
+
+.PHONY: all build demo test bench fuzz asan tsan cross format check packages clean
+
+all: build
+
+packages:
+	@tools/install_packages.sh packages.txt
+
+build: packages
+	@cmake --preset release $(CMAKE_FLAGS) > $(BUILD).log 2>&1 || { cat $(BUILD).log; exit 1; }
+	@mkdir -p $(BUILD) && mv $(BUILD).log $(BUILD)/configure.log
+	@cmake --build $(BUILD) -j $(JOBS)
+
+demo: build
+	@tools/demo.sh $(BUILD)
+
+test: CMAKE_FLAGS += -DMINICPM_WERROR=ON
+test: build
+	@ctest --test-dir $(BUILD) -j $(JOBS) --output-on-failure --progress
+
+bench: packages
+	@tools/install_packages.sh packages-bench.txt
+	@cmake --preset release -DMINICPM_BENCH=ON $(CMAKE_FLAGS) > /dev/null
+	@cmake --build $(BUILD) -j $(JOBS)
+	@tools/bench.sh $(BUILD)
+
+fuzz: packages
+	@tools/install_packages.sh packages-fuzz.txt
+	@cmake --preset fuzz > /dev/null && cmake --build --preset fuzz -j $(JOBS)
+	@tools/fuzz.sh $(BUILD)/fuzz $(FUZZ_SECONDS)
+
+asan: packages
+	@cmake --preset debug $(CMAKE_FLAGS) > /dev/null && cmake --build --preset debug -j $(JOBS)
+	@ctest --test-dir $(BUILD)/debug -j $(JOBS) --output-on-failure
+
+tsan: packages
+	@cmake --preset tsan $(CMAKE_FLAGS) > /dev/null && cmake --build --preset tsan -j $(JOBS)
+	@ctest --test-dir $(BUILD)/tsan -j $(JOBS) --output-on-failure
+
+cross: packages
+	@tools/cross_check_aarch64.sh
+
+format:
+	@git ls-files '*.cc' '*.h' '*.inl' | xargs clang-format -i
+
+check:
+	@python3 tools/check_includes.py
+
+clean:
+	@rm -rf $(BUILD)
