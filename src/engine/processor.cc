@@ -8,8 +8,6 @@
 namespace minicpm {
 namespace {
 
-constexpr std::string_view kImageMark = "(<image>./</image>)";  // what the templates copy and the expansion replaces
-
 [[noreturn]] void refuse(const std::string& why) {
   throw Error(ErrorCode::kInvalidRequest, why);
 }
@@ -30,7 +28,7 @@ void check(const ChatRequest& request, const VersionRow& version) {
     if (message.role == "system" && i > 0) refuse("a system message must be the first one");
     for (const ContentPart& part : message.content) {
       if (part.kind == ContentPart::Kind::kText) continue;
-      if (!version.has_vision())
+      if (!version.vision)
         refuse(fmt::format("{} cannot see pictures; a GGUF model needs its mmproj file", version.title));
       if (part.images.empty()) refuse("a picture part without a picture");
       if (part.kind == ContentPart::Kind::kFrames && part.frame_ids.size() != part.images.size()) {
@@ -73,7 +71,7 @@ std::vector<PromptPiece> restore_marks(const std::vector<PromptPiece>& pieces, c
     size_t from = 0;
     for (size_t at; (at = piece.text.find(mark, from)) != std::string::npos; from = at + mark.size()) {
       append(piece.text.substr(from, at - from), piece.control);
-      append(std::string(kImageMark), true);
+      append(std::string(kPictureMark), true);
     }
     append(piece.text.substr(from), piece.control);
   }
@@ -156,6 +154,7 @@ PreparedPrompt Processor::prepare(const ChatRequest& request) const {
   std::vector<PromptPiece> pieces = render(request, unused_mark(request));
   if (!items.empty()) {
     PlaceholderConfig config;
+    config.layout = version.layout;
     config.queries_per_slice = static_cast<int>(model_->config().resampler->query_num);
     config.use_image_id = request.use_image_id.value_or(model_->config().use_image_id);
     pieces = expand_image_marks(pieces, groups, config);

@@ -323,7 +323,7 @@ ModelConfig read_hf_config(const std::filesystem::path& config_file, const std::
   read_rope_scaling(json, config.decoder);
   read_mup(json, config.decoder);
   config.decoder.finish(config.source);
-  if (config.version->has_vision()) read_hf_vision(json, preprocessor_file, config);
+  if (config.version->vision) read_hf_vision(json, preprocessor_file, config);
   return config;
 }
 
@@ -425,7 +425,7 @@ void write_gguf_params(GgufWriter& writer, const std::string& prefix, std::span<
 Json write_hf_config(const ModelConfig& config) {
   Json json;
   const VersionRow& version = *config.version;
-  json["architectures"] = Json::array({version.has_vision() ? "MiniCPMV" : "Qwen3ForCausalLM"});
+  json["architectures"] = Json::array({version.vision ? "MiniCPMV" : "Qwen3ForCausalLM"});
   json["model_type"] = version.model_type;
   if (!version.hf_version.empty()) json["version"] = std::stod(std::string(version.hf_version));
   json["hidden_act"] = "silu";

@@ -6,14 +6,10 @@
 #include <span>
 #include <string_view>
 
+#include "models/vision_prompt.h"
 #include "text/chat_template.h"
 
 namespace minicpm {
-
-enum class PlaceholderStyle {
-  kNone,  // no pictures
-  kNew,   // <image_id>k</image_id><image>..</image> and <slice>..</slice> per slice (2.6 and later)
-};
 
 /// Defaults of the version's published chat().
 struct SamplingDefaults {
@@ -32,7 +28,8 @@ struct VersionRow {
   int minicpmv_version;         // clip.minicpmv_version of the projector file; 0: none
   std::string_view llm_prefix;  // of the language model's tensors in safetensors
   ChatFamily chat;
-  PlaceholderStyle placeholders;
+  bool vision;                  // has a tower and a resampler
+  PlaceholderLayout layout;     // of pictures in the prompt
   bool temporal;  // frames are packed by the 3-D resampler
   bool thinking;  // hybrid thinking
   int max_new_tokens;
@@ -41,8 +38,6 @@ struct VersionRow {
   SamplingDefaults thinking_sampling;
   float beam_repetition_penalty;  // with sampling off: 3 beams
   std::string_view stop_tokens;   // texts, separated by blanks
-
-  bool has_vision() const { return placeholders != PlaceholderStyle::kNone; }
 };
 
 inline constexpr std::string_view kVisionPrefixHf = "vpm.";

@@ -7,9 +7,13 @@
 namespace minicpm::ops {
 namespace {
 
-Tensor like(Context& ctx, const Tensor& x) { return ctx.arena.tensor(DType::kF32, x.shape()); }
+Tensor like(Context& ctx, const Tensor& x) {
+  return ctx.arena.tensor(DType::kF32, x.shape());
+}
 
-void check_dense(const Tensor& x) { MINICPM_CHECK(x.dtype == DType::kF32 && x.rank >= 1 && x.is_contiguous()); }
+void check_dense(const Tensor& x) {
+  MINICPM_CHECK(x.dtype == DType::kF32 && x.rank >= 1 && x.is_contiguous());
+}
 
 void check_same_shape(const Tensor& a, const Tensor& b) {
   MINICPM_CHECK(std::ranges::equal(a.shape(), b.shape()));
@@ -26,9 +30,13 @@ Tensor linear_result(Context& ctx, const Tensor& x, const LinearParams& p) {
   return ctx.arena.tensor(DType::kF32, std::span<const int64_t>(shape.data(), x.rank));
 }
 
-Tensor flat(const Tensor& x) { return x.reshape({x.rows(), x.cols()}); }
+Tensor flat(const Tensor& x) {
+  return x.reshape({x.rows(), x.cols()});
+}
 
-LinearTarget target(const Tensor& out, const LinearParams& p) { return {flat(out), p.w, p.bias}; }
+LinearTarget target(const Tensor& out, const LinearParams& p) {
+  return {flat(out), p.w, p.bias};
+}
 
 }  // namespace
 
@@ -45,7 +53,9 @@ Tensor linear(Context& ctx, Tensor x, const LinearParams& params) {
   return out;
 }
 
-Tensor linear(Context& ctx, Tensor x, const Weight& w, Tensor bias) { return linear(ctx, x, LinearParams{w, bias}); }
+Tensor linear(Context& ctx, Tensor x, const Weight& w, Tensor bias) {
+  return linear(ctx, x, LinearParams{w, bias});
+}
 
 Pair linear2(Context& ctx, Tensor x, const LinearParams& a, const LinearParams& b) {
   const Pair out{linear_result(ctx, x, a), linear_result(ctx, x, b)};
