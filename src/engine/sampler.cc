@@ -32,9 +32,23 @@ void filter_top_k(std::vector<Scored>& scored, int top_k) {
   std::erase_if(scored, [limit](const Scored& s) { return s.logit < limit; });
 }
 
+/// The `count` last ids of the whole row in the order that the reference's ascending sort gives them. That sort is not
+/// stable, so which of several equal logits come last is a property of the algorithm: std::sort over the row, with ids
+/// that an earlier filter dropped at -inf.
+std::vector<Scored> last_of_sorted_row(const std::vector<Scored>& scored, size_t vocab, size_t count) {
+  std::vector<Scored> row(vocab);
+  for (size_t i = 0; i < vocab; ++i)
+    row[i] = {static_cast<int32_t>(i), -std::numeric_limits<float>::infinity()};
+  for (const Scored& s : scored)
+    row[static_cast<size_t>(s.id)].logit = s.logit;
+  std::sort(row.begin(), row.end(), [](const Scored& a, const Scored& b) { return a.logit < b.logit; });
+  return {row.end() - static_cast<ptrdiff_t>(count), row.end()};
+}
+
 /// Keeps the best ids while the mass above them is less than top_p. That is the reference's rule (ascending, remove
-/// while the cumulative mass is <= 1 - top_p) seen from the other end, which needs no sort of the whole vocabulary.
-void filter_top_p(std::vector<Scored>& scored, float top_p) {
+/// while the cumulative mass is <= 1 - top_p) seen from the other end, which needs no sort of the whole vocabulary
+/// unless equal logits lie on both sides of the border.
+void filter_top_p(std::vector<Scored>& scored, float top_p, size_t vocab) {
   if (top_p >= 1.0f) return;
   const float peak = std::max_element(scored.begin(), scored.end(), worse)->logit;
   double total = 0;
@@ -42,14 +56,18 @@ void filter_top_p(std::vector<Scored>& scored, float top_p) {
     total += std::exp(static_cast<double>(s.logit - peak));
 
   std::make_heap(scored.begin(), scored.end(), worse);
-  auto heap_end = scored.end();
+  auto kept = scored.end();  // [kept, end) ascending, the rest is a heap
   double above = 0;
   do {
-    std::pop_heap(scored.begin(), heap_end, worse);
-    --heap_end;
-    above += std::exp(static_cast<double>(heap_end->logit - peak)) / total;
-  } while (heap_end != scored.begin() && above < static_cast<double>(top_p));
-  scored.erase(scored.begin(), heap_end);
+    std::pop_heap(scored.begin(), kept, worse);
+    --kept;
+    above += std::exp(static_cast<double>(kept->logit - peak)) / total;
+  } while (kept != scored.begin() && above < static_cast<double>(top_p));
+  if (kept != scored.begin() && scored.front().logit == kept->logit) {
+    scored = last_of_sorted_row(scored, vocab, static_cast<size_t>(scored.end() - kept));
+  } else {
+    scored.erase(scored.begin(), kept);
+  }
 }
 
 /// Drops ids less probable than min_p times the best one.
@@ -149,7 +167,7 @@ std::vector<Candidate> candidates(std::span<float> logits, std::span<const int32
   if (scored.empty()) return {};
   if (sampling) {
     filter_top_k(scored, params.top_k);
-    filter_top_p(scored, params.top_p);
+    filter_top_p(scored, params.top_p, logits.size());
     filter_min_p(scored, params.min_p);
     std::sort(scored.begin(), scored.end(), [](const Scored& a, const Scored& b) { return a.id < b.id; });
   }

@@ -70,6 +70,14 @@ TEST(Candidates, TopPKeepsTheSmallestSetThatReachesIt) {
   EXPECT_THAT(ids(filter(logits, {.top_p = 0.0f})), ElementsAre(0)) << "the best always stays";
 }
 
+TEST(Candidates, TopPDividesEqualLogits) {
+  const auto kept = filter(std::vector<float>(10, 1.0f), {.top_p = 0.45f});
+  ASSERT_EQ(kept.size(), 5u);  // which five is up to the reference's sort; the reference case checks that
+  for (const Candidate& c : kept)
+    EXPECT_FLOAT_EQ(c.probability, 0.2f);
+  EXPECT_TRUE(std::is_sorted(kept.begin(), kept.end(), [](auto& a, auto& b) { return a.id < b.id; }));
+}
+
 TEST(Candidates, MinPIsRelativeToTheBest) {
   const std::vector<float> logits = {std::log(0.5f), std::log(0.15f), std::log(0.3f), std::log(0.05f)};
   EXPECT_THAT(ids(filter(logits, {.min_p = 0.2f})), ElementsAre(0, 1, 2));
@@ -272,12 +280,7 @@ Model table_model(std::map<std::vector<int32_t>, std::vector<float>> table, std:
 
 TEST(BeamSearch, FindsTheLikelierSecondChoice) {
   // Greedy starts with 0 (0.5) and then finds nothing likely; 1 (0.4) is followed by a near certain stop.
-  const Model model = table_model(
-      {
-          {{},  {0.5f, 0.4f, 0.1f}   },
-          {{1}, {0.01f, 0.01f, 0.98f}}
-  },
-      {0.34f, 0.33f, 0.33f});
+  const Model model = table_model({{{}, {0.5f, 0.4f, 0.1f}}, {{1}, {0.01f, 0.01f, 0.98f}}}, {0.34f, 0.33f, 0.33f});
   const auto found = search(beam_params(2, 4), {2}, model);
   EXPECT_THAT(found.tokens, ElementsAre(1));
   EXPECT_TRUE(found.stopped);
