@@ -1,0 +1,256 @@
+#include "cli/options.h"
+
+#include <algorithm>
+#include <array>
+
+#include "cli/verbs.h"
+
+namespace minicpm::cli {
+namespace {
+
+constexpr std::string_view kModel = "Model";
+constexpr std::string_view kPrompt = "Prompt and media";
+constexpr std::string_view kAnswer = "Answer";
+constexpr std::string_view kMachine = "Machine";
+constexpr std::string_view kOutput = "Output";
+constexpr std::string_view kTests = "What to measure";
+constexpr std::string_view kInput = "Input";
+
+constexpr bool kRequired = true;
+constexpr bool kFree = false;
+
+// The order of rows is the order in the help.
+constexpr std::array kOptions = {
+    OptionRow{"run inspect plan tokenize detokenize bench", "-m,--model,MODEL", "MODEL", kModel, &Options::model,
+              "folder in the Hugging Face layout, or GGUF file", kRequired},
+    OptionRow{"run inspect plan bench", "--mmproj", "FILE", kModel, &Options::mmproj,
+              "projector file of a GGUF model; default: the mmproj*.gguf beside it"},
+
+    OptionRow{"run", "-p,--prompt", "TEXT", kPrompt, &Options::prompt,
+              "question to answer once; `-` reads it from standard input; without it a chat starts"},
+    OptionRow{"run", "-f,--file", "FILE", kPrompt, &Options::prompt_file, "read the question from a file"},
+    OptionRow{"run", "--system", "TEXT", kPrompt, &Options::system, "system message"},
+    OptionRow{"run", "--image", "FILE", kPrompt, &Options::images,
+              "picture (JPEG, PNG, WebP, BMP, GIF); repeatable, in order; `-` reads it from standard input"},
+    OptionRow{"run", "--video", "FILE", kPrompt, &Options::videos, "video; not supported by this build yet"},
+    OptionRow{"run", "--audio", "FILE", kPrompt, &Options::audios, "sound; not supported by this build yet"},
+    OptionRow{"run", "--pdf", "FILE", kPrompt, &Options::pdfs, "PDF; not supported by this build yet"},
+    OptionRow{"run", "--max-slices", "N", kPrompt, &Options::max_slices,
+              "most slices that a large picture is cut into; default: the model's own, 9", kFree, 1, 1000},
+    OptionRow{"run", "--no-exif", "", kPrompt, &Options::no_exif,
+              "ignore the orientation tag of pictures, as the official code does"},
+    OptionRow{"run", "--think", "on|off", kPrompt, &Options::think,
+              "let a model that can do so reason before it answers; default: off"},
+
+    OptionRow{"run", "-n,--max-tokens,--n-predict", "N", kAnswer, &Options::max_tokens,
+              "most tokens to generate; default: the model's own", kFree, 1},
+    OptionRow{"run", "--min-tokens", "N", kAnswer, &Options::min_tokens, "fewest tokens before the answer may end",
+              kFree, 0},
+    OptionRow{"run", "--stop", "TEXT", kAnswer, &Options::stop, "end the answer before this text; repeatable"},
+    OptionRow{"run", "-s,--seed", "N", kAnswer, &Options::seed,
+              "seed of the draws; the same seed gives the same answer; default: another one each time", kFree, 0,
+              std::numeric_limits<int64_t>::max()},
+    OptionRow{"run", "--temp,--temperature", "X", kAnswer, &Options::temperature,
+              "flatter (above 1) or sharper (below 1) choice; 0 is greedy"},
+    OptionRow{"run", "--top-k", "N", kAnswer, &Options::top_k, "draw from the N best tokens; 0: off", kFree, 0},
+    OptionRow{"run", "--top-p", "X", kAnswer, &Options::top_p,
+              "draw from the best tokens that together reach this probability; 1: off"},
+    OptionRow{"run", "--min-p", "X", kAnswer, &Options::min_p,
+              "drop tokens less probable than X times the best one; 0: off"},
+    OptionRow{"run", "--repeat-penalty", "X", kAnswer, &Options::repeat_penalty,
+              "make tokens of the answer so far less likely; 1: off"},
+    OptionRow{"run", "--greedy,--no-sample", "", kAnswer, &Options::greedy, "always take the most probable token"},
+    OptionRow{"run", "--beams", "N", kAnswer, &Options::beams, "beam search with N beams instead of drawing", kFree, 1,
+              64},
+
+    OptionRow{"inspect", "--tensors", "", kOutput, &Options::tensors, "list every tensor"},
+
+    OptionRow{"tokenize", "-p,--prompt", "TEXT", kInput, &Options::prompt,
+              "the text; `-` or nothing reads standard input"},
+    OptionRow{"tokenize", "-f,--file", "FILE", kInput, &Options::prompt_file, "read the text from a file"},
+    OptionRow{"tokenize", "--special", "", kInput, &Options::special,
+              "recognise special tokens such as <|im_end|> in the text"},
+    OptionRow{"tokenize", "--ids", "", kOutput, &Options::ids_only, "print the ids only, in one line"},
+    OptionRow{"detokenize", "IDS", "IDS", kInput, &Options::ids,
+              "token ids; without any they are read from standard input", kFree, 0},
+
+    OptionRow{"verify", "CASE", "CASE", kInput, &Options::cases, "case folder, or a folder of such folders", kRequired},
+    OptionRow{"verify", "--data", "DIR", kInput, &Options::data,
+              "folder with the published tokenizer files, for the tokenizer and chat-template cases"},
+
+    OptionRow{"bench", "-p,--prompt-tokens", "N", kTests, &Options::bench_prompts,
+              "prompt lengths to prefill; repeatable; default: 512", kFree, 0},
+    OptionRow{"bench", "-n,--gen-tokens", "N", kTests, &Options::bench_tokens,
+              "numbers of tokens to generate; repeatable; default: 64", kFree, 0},
+    OptionRow{"bench", "-d,--depth", "N", kTests, &Options::bench_depths,
+              "tokens already in the context; repeatable; default: 0", kFree, 0},
+    OptionRow{"bench", "-b,--sequences", "N", kTests, &Options::bench_sequences,
+              "sequences that generate in parallel; repeatable; default: 1", kFree, 1, 1024},
+    OptionRow{"bench", "--image", "WxH", kTests, &Options::bench_images,
+              "picture sizes to encode; repeatable; default: 448x448 and 1344x896"},
+    OptionRow{"bench", "-r,--repetitions", "N", kTests, &Options::repetitions,
+              "runs of each test, of which the median counts; default: 3", kFree, 1, 1000},
+
+    OptionRow{"completion", "SHELL", "bash|zsh|fish", kInput, &Options::shell, "which shell", kRequired},
+    OptionRow{"help", "VERB", "VERB", kInput, &Options::topic, "verb to explain; without it an overview"},
+    OptionRow{"help", "--markdown", "", kOutput, &Options::markdown, "print the whole reference as Markdown"},
+
+    OptionRow{"run bench verify", "-t,--threads", "N", kMachine, &Options::threads,
+              "compute threads; default: one per processor", kFree, 1, 4096},
+    OptionRow{"run plan bench", "-c,--context", "N", kMachine, &Options::context,
+              "tokens of context to make room for; default: the model's limit, at most 8192", kFree, 1,
+              std::numeric_limits<int32_t>::max()},
+    OptionRow{"run plan bench", "--kv-type", "f16|f32", kMachine, &Options::kv_type,
+              "number format of the KV cache; default: f16"},
+    OptionRow{"run bench", "--exact", "", kMachine, &Options::exact,
+              "compute in f32 throughout: slower, closest to the reference"},
+    OptionRow{"run bench verify doctor", "--isa", "NAME", kMachine, &Options::isa,
+              "kernels to use, as `minicpm doctor` lists them; default: the best"},
+
+    OptionRow{"run", "--no-stream", "", kOutput, &Options::no_stream, "print the answer when it is complete"},
+    OptionRow{"run", "--verbose", "", kOutput, &Options::verbose, "print where the time went"},
+    OptionRow{"run inspect plan tokenize detokenize verify doctor bench version", "--json", "", kOutput, &Options::json,
+              "print one JSON document"},
+    OptionRow{"*", "-h,--help", "", kOutput, &Options::help, "print this help"},
+};
+
+constexpr std::array kVerbs = {
+    VerbRow{"run", "MODEL [-p TEXT] [--image FILE]...", "ask a model, or chat with it",
+            "With -p (or -f) the model answers once and the program ends. Without, a chat starts: type a line and\n"
+            "press Enter; a line that ends in a backslash goes on. Lines from a pipe are read the same way.\n"
+            "\n"
+            "In a chat: /image FILE adds a picture to the next message, /system TEXT sets the system message,\n"
+            "/think on|off turns reasoning on and off, /reset starts anew, /save FILE writes the conversation\n"
+            "(.md or .json), /help lists the commands, /quit or Ctrl-D ends. Ctrl-C once ends the answer, twice\n"
+            "the program.\n"
+            "\n"
+            "Sampling starts from what the model's publishers recommend; every option overrides one value.\n"
+            "The answer goes to standard output; reasoning, notes and timings go to standard error.",
+            "minicpm run model/ -p 'What is in this picture?' --image photo.jpg\n"
+            "minicpm run model.gguf --image a.png --image b.png -p 'What has changed?' --json\n"
+            "cat page.png | minicpm run model/ --image - -p 'Read the text.'",
+            run_run},
+    VerbRow{"inspect", "MODEL", "show what a model file holds",
+            "Reads the headers of a Hugging Face folder, a GGUF file or a safetensors file: format, version,\n"
+            "hyper-parameters, tokenizer and tensors with their formats and sizes. Weights are not read.",
+            "minicpm inspect model.gguf\nminicpm inspect model/ --tensors", run_inspect},
+    VerbRow{"plan", "MODEL", "say how much memory a model needs",
+            "Adds up weights, KV cache and activations from the headers alone and compares with the memory that\n"
+            "is available. Ends with exit code 6 if the model does not fit.",
+            "minicpm plan model.gguf -c 32768", run_plan},
+    VerbRow{"tokenize", "MODEL [-p TEXT]", "turn text into token ids",
+            "Prints one token a line: its id and its text. No token is added in front or at the end.",
+            "minicpm tokenize model/ -p 'Hello, world'\nminicpm tokenize model/ --ids < text.txt", run_tokenize},
+    VerbRow{"detokenize", "MODEL [IDS]...", "turn token ids into text",
+            "Prints the text of the ids, special tokens included.", "minicpm detokenize model/ 9707 11 1879",
+            run_detokenize},
+    VerbRow{"verify", "CASE...", "recompute reference results and compare",
+            "Each case is a folder of reference data with a case.json (or cases.json for the GGUF set). Prints one\n"
+            "line for each expected item (name, error, limit, ok or FAIL) and the totals. Exit code 0 only if all\n"
+            "pass, else 9. Cases of unknown kind are an error.",
+            "minicpm verify golden/sampling golden/v45-full\nminicpm verify golden --data tokenizers", run_verify},
+    VerbRow{"bench", "MODEL", "measure speed",
+            "Measures prefill (ppN: N prompt tokens), generation (tgN: N tokens one by one) and picture encoding\n"
+            "(vision-WxH). Each figure is the median of several runs after one to warm up.",
+            "minicpm bench model.gguf\nminicpm bench model.gguf -p 128 -p 2048 -n 32 -t 8 --json", run_bench},
+    VerbRow{"doctor", "", "show what this machine offers",
+            "Processor, kernels compiled in and chosen, threads, memory, disk space and library versions.", "",
+            run_doctor},
+    VerbRow{"version", "", "print the version", "Version, commit, compiler and kernels.", "", run_version},
+    VerbRow{"completion", "bash|zsh|fish", "print a shell completion script", "Prints a script for the named shell.",
+            "source <(minicpm completion bash)\n"
+            "minicpm completion zsh > ~/.zfunc/_minicpm\n"
+            "minicpm completion fish > ~/.config/fish/completions/minicpm.fish",
+            run_completion},
+    VerbRow{"help", "[VERB]", "explain a verb", "Prints an overview, or the help of one verb.", "minicpm help run",
+            run_help},
+};
+
+std::vector<std::string_view> split(std::string_view text, char separator) {
+  std::vector<std::string_view> parts;
+  while (!text.empty()) {
+    const size_t end = std::min(text.find(separator), text.size());
+    parts.push_back(text.substr(0, end));
+    text.remove_prefix(std::min(end + 1, text.size()));
+  }
+  return parts;
+}
+
+/// Edits (insert, remove, replace, swap of neighbours) from one word to the other.
+size_t edit_distance(std::string_view a, std::string_view b) {
+  std::vector<std::vector<size_t>> cost(a.size() + 1, std::vector<size_t>(b.size() + 1));
+  for (size_t i = 0; i <= a.size(); ++i) {
+    for (size_t j = 0; j <= b.size(); ++j) {
+      if (i == 0 || j == 0) {
+        cost[i][j] = i + j;
+        continue;
+      }
+      cost[i][j] =
+          std::min({cost[i - 1][j] + 1, cost[i][j - 1] + 1, cost[i - 1][j - 1] + (a[i - 1] == b[j - 1] ? 0u : 1u)});
+      if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1]) {
+        cost[i][j] = std::min(cost[i][j], cost[i - 2][j - 2] + 1);
+      }
+    }
+  }
+  return cost[a.size()][b.size()];
+}
+
+}  // namespace
+
+bool OptionRow::takes(std::string_view verb) const {
+  if (verbs == "*") return true;
+  const auto names = split(verbs, ' ');
+  return std::find(names.begin(), names.end(), verb) != names.end();
+}
+
+bool OptionRow::repeatable() const {
+  return std::holds_alternative<std::vector<std::string> Options::*>(field) ||
+         std::holds_alternative<std::vector<int64_t> Options::*>(field);
+}
+
+std::string_view OptionRow::positional() const {
+  const std::string_view last = flags.substr(flags.rfind(',') + 1);  // 0 without a comma
+  return last.front() == '-' ? std::string_view{} : last;
+}
+
+std::vector<std::string_view> OptionRow::flag_names() const {
+  auto names = split(flags, ',');
+  std::erase_if(names, [](std::string_view name) { return name.front() != '-'; });
+  return names;
+}
+
+std::vector<std::string_view> OptionRow::choices() const {
+  return value.find('|') == std::string_view::npos ? std::vector<std::string_view>{} : split(value, '|');
+}
+
+std::span<const OptionRow> option_rows() {
+  return kOptions;
+}
+
+std::span<const VerbRow> verb_rows() {
+  return kVerbs;
+}
+
+const VerbRow* find_verb(std::string_view name) {
+  for (const VerbRow& row : kVerbs) {
+    if (row.name == name) return &row;
+  }
+  return nullptr;
+}
+
+std::string_view nearest(std::string_view word, std::span<const std::string_view> known) {
+  constexpr size_t kLongestWord = 64;
+  if (word.empty() || word.size() > kLongestWord) return {};
+  std::string_view best;
+  size_t best_distance = std::max<size_t>(1, word.size() / 3) + 1;  // a third of the letters may be wrong
+  for (std::string_view name : known) {
+    const size_t distance = edit_distance(word, name);
+    if (distance < best_distance) {
+      best = name;
+      best_distance = distance;
+    }
+  }
+  return best;
+}
+
+}  // namespace minicpm::cli

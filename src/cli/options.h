@@ -1,0 +1,102 @@
+// The command line's one table: parsing, help, docs/cli.md and shell completion are all made from these rows.
+#pragma once
+
+#include <cstdint>
+#include <limits>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+namespace minicpm::cli {
+
+/// Values of all options of all verbs; each verb reads its own.
+struct Options {
+  std::string model;
+  std::string mmproj;
+
+  std::optional<std::string> prompt;
+  std::string prompt_file;
+  std::optional<std::string> system;
+  std::vector<std::string> images, videos, audios, pdfs;
+  std::string think;  // "on", "off" or empty
+  std::optional<int64_t> max_slices;
+  bool no_exif = false;
+
+  std::optional<int64_t> max_tokens, min_tokens, seed, top_k, beams;
+  std::optional<double> temperature, top_p, min_p, repeat_penalty;
+  std::vector<std::string> stop;
+  bool greedy = false;
+
+  std::optional<int64_t> threads, context;
+  std::string kv_type;  // "f16", "f32" or empty
+  std::string isa;
+  bool exact = false;
+
+  bool json = false;
+  bool verbose = false;
+  bool no_stream = false;
+
+  bool tensors = false;            // inspect
+  bool ids_only = false;           // tokenize
+  bool special = false;            // tokenize
+  std::vector<int64_t> ids;        // detokenize
+  std::vector<std::string> cases;  // verify
+  std::string data;                // verify
+  std::vector<int64_t> bench_prompts, bench_tokens, bench_depths, bench_sequences;
+  std::vector<std::string> bench_images;
+  std::optional<int64_t> repetitions;
+  std::string shell;  // completion
+  std::string topic;  // help
+  bool markdown = false;
+  bool help = false;
+};
+
+/// Where a row's value goes.
+using Field = std::variant<bool Options::*, std::string Options::*, std::optional<std::string> Options::*,
+                           std::vector<std::string> Options::*, std::optional<int64_t> Options::*,
+                           std::vector<int64_t> Options::*, std::optional<double> Options::*>;
+
+struct OptionRow {
+  std::string_view verbs;  // names of the verbs that take it, separated by blanks; "*": all
+  std::string_view flags;  // "-t,--threads"; a name without dashes is a positional argument
+  std::string_view value;  // "N", "TEXT", "FILE", "MODEL", "on|off" (these words only); empty for a switch
+  std::string_view group;  // heading in the help
+  Field field;
+  std::string_view help;
+  bool required = false;
+  int64_t least = std::numeric_limits<int64_t>::min();  // of whole numbers
+  int64_t most = std::numeric_limits<int32_t>::max();
+
+  bool takes(std::string_view verb) const;
+  bool repeatable() const;
+  /// The name among the flags that has no dashes, or empty.
+  std::string_view positional() const;
+  /// The flags one by one, the positional name left out.
+  std::vector<std::string_view> flag_names() const;
+  /// The words the value is limited to ("on|off"), else none.
+  std::vector<std::string_view> choices() const;
+};
+
+struct VerbRow {
+  std::string_view name;
+  std::string_view arguments;    // for the usage line: "MODEL [-p TEXT]"
+  std::string_view summary;      // one line
+  std::string_view description;  // paragraphs for the help
+  std::string_view examples;     // lines, may be empty
+  int (*run)(const Options&);    // returns the exit code; throws Error
+};
+
+std::span<const OptionRow> option_rows();
+std::span<const VerbRow> verb_rows();
+const VerbRow* find_verb(std::string_view name);
+
+/// The known name nearest to a mistyped one, or empty when none is near.
+std::string_view nearest(std::string_view word, std::span<const std::string_view> known);
+
+/// Parses what follows the verb. Throws Error invalid_request with one sentence.
+Options parse_options(const VerbRow& verb, std::span<const std::string> arguments);
+
+}  // namespace minicpm::cli

@@ -1,0 +1,118 @@
+#include <fmt/format.h>
+
+#include "base/error.h"
+#include "cli/answer_printer.h"
+#include "cli/chat.h"
+#include "cli/request.h"
+#include "cli/terminal.h"
+#include "cli/verbs.h"
+#include "engine/chat.h"
+
+namespace minicpm::cli {
+namespace {
+
+void check_options(const Options& options) {
+  const auto refuse = [](const std::vector<std::string>& files, std::string_view flag) {
+    if (!files.empty()) fail(ErrorCode::kInvalidRequest, "{} is not supported by this build yet", flag);
+  };
+  refuse(options.videos, "--video");
+  refuse(options.audios, "--audio");
+  refuse(options.pdfs, "--pdf");
+  if (options.prompt && !options.prompt_file.empty()) {
+    fail(ErrorCode::kInvalidRequest, "--prompt and --file exclude each other");
+  }
+  int readers = (options.prompt == "-" || options.prompt_file == "-") ? 1 : 0;
+  for (const std::string& file : options.images)
+    readers += file == "-" ? 1 : 0;
+  if (readers > 1) fail(ErrorCode::kInvalidRequest, "standard input (`-`) can be read for one thing only");
+  const bool one_shot = options.prompt || !options.prompt_file.empty();
+  if (readers == 1 && !one_shot) {
+    fail(ErrorCode::kInvalidRequest,
+         "a picture from standard input needs a question (-p): a chat reads its lines there");
+  }
+  if (options.json && !one_shot) fail(ErrorCode::kInvalidRequest, "--json needs a question (-p or -f)");
+  check_sampling(options);
+}
+
+Json result_json(const ChatResult& result, uint64_t seed) {
+  const Usage& usage = result.usage;
+  const Timings& t = result.timings;
+  Json json = {{"text", result.text},
+               {"finish_reason", name(result.finish_reason)},
+               {"tokens", result.tokens},
+               {"seed", seed},
+               {"usage",
+                {{"prompt_tokens", usage.prompt_tokens},
+                 {"completion_tokens", usage.completion_tokens},
+                 {"total_tokens", usage.prompt_tokens + usage.completion_tokens},
+                 {"image_tokens", usage.image_tokens},
+                 {"images", usage.images},
+                 {"slices", usage.slices}}},
+               {"timings",
+                {{"load_ms", t.load_ms},
+                 {"preprocess_ms", t.preprocess_ms},
+                 {"vision_ms", t.vision_ms},
+                 {"prefill_ms", t.prefill_ms},
+                 {"decode_ms", t.decode_ms},
+                 {"ttft_ms", t.ttft_ms},
+                 {"prefill_tokens_per_second", t.prefill_tokens_per_second},
+                 {"decode_tokens_per_second", t.decode_tokens_per_second}}}};
+  if (result.reasoning) json["reasoning"] = *result.reasoning;
+  return json;
+}
+
+std::string question(const Options& options) {
+  const std::string text = options.prompt && *options.prompt != "-" ? *options.prompt
+                           : options.prompt                         ? read_text("-")
+                                                                    : read_text(options.prompt_file);
+  if (text.find_first_not_of(" \t\r\n") == std::string::npos) {
+    fail(ErrorCode::kInvalidRequest, "the question is empty");
+  }
+  return text;
+}
+
+int answer_once(Engine& engine, const Options& options, const std::string& text,
+                const std::vector<NamedPicture>& pictures) {
+  const bool thinking = options.think == "on";
+  const uint64_t seed = choose_seed(options);
+  ChatRequest request;
+  if (options.system) request.messages.push_back({"system", {ContentPart::from_text(*options.system)}});
+  Message message{"user", {}};
+  for (const NamedPicture& picture : pictures)
+    message.content.push_back(ContentPart::from_image(picture.image));
+  message.content.push_back(ContentPart::from_text(text));
+  request.messages.push_back(std::move(message));
+  request.sampling = sampling_params(options, engine, thinking, seed);
+  request.stop = options.stop;
+  request.thinking = thinking;
+  if (options.max_slices) request.max_slices = static_cast<int>(*options.max_slices);
+
+  AnswerPrinter printer(!options.json && !options.no_stream);
+  const Answering answering;
+  const ChatResult result = engine.chat(request, printer.on_delta(), answering.cancel());
+  if (options.json) {
+    print_json(result_json(result, seed));
+  } else {
+    printer.finish(result);
+  }
+  if (options.verbose) print_timings(engine, result);
+  return result.finish_reason == FinishReason::kCancelled ? kExitInterrupted : kExitOk;
+}
+
+}  // namespace
+
+int run_run(const Options& options) {
+  check_options(options);
+  const bool one_shot = options.prompt || !options.prompt_file.empty();
+  const std::string text = one_shot ? question(options) : std::string();
+  // Pictures first: a wrong path is told before a large model is loaded.
+  std::vector<NamedPicture> pictures;
+  for (const std::string& file : options.images)
+    pictures.push_back({file, open_picture(file, options)});
+
+  const auto engine = Engine::load(model_spec(options), engine_options(options));
+  if (!one_shot) return chat_loop(*engine, options, std::move(pictures));
+  return answer_once(*engine, options, text, pictures);
+}
+
+}  // namespace minicpm::cli

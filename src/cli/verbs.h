@@ -1,0 +1,20 @@
+// The verbs, one per file. Each returns the exit code and throws Error.
+#pragma once
+
+#include "cli/options.h"
+
+namespace minicpm::cli {
+
+int run_run(const Options& options);
+int run_inspect(const Options& options);
+int run_plan(const Options& options);
+int run_tokenize(const Options& options);
+int run_detokenize(const Options& options);
+int run_verify(const Options& options);
+int run_bench(const Options& options);
+int run_doctor(const Options& options);
+int run_version(const Options& options);
+int run_completion(const Options& options);
+int run_help(const Options& options);
+
+}  // namespace minicpm::cli
