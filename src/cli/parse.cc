@@ -127,11 +127,6 @@ Words join_dashed_values(const Rows& rows, std::span<const std::string> words) {
   if (!word.starts_with('-') || std::find(known.begin(), known.end(), word) != known.end()) {
     fail(ErrorCode::kInvalidRequest, "\"{}\" is one argument too many; see `minicpm help {}`", word, verb.name);
   }
-  std::vector<std::string_view> known;
-  for (const OptionRow* row : rows) {
-    for (std::string_view flag : row->flag_names())
-      known.push_back(flag);
-  }
   const std::string_view guess = nearest(word, known);
   if (guess.empty()) {
     fail(ErrorCode::kInvalidRequest, "{} is no option of {}; see `minicpm help {}`", word, verb.name, verb.name);

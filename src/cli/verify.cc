@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "base/error.h"
 #include "cli/terminal.h"
 #include "cli/verbs.h"
 
@@ -42,6 +43,7 @@ int run_verify(const Options& options) {
   } else {
     print(fmt::format("{} passed, {} failed\n", passed, failed));
   }
+  if (passed + failed == 0) fail(ErrorCode::kBadFile, "{}: holds nothing to check", options.cases.front());
   return failed == 0 ? kExitOk : kExitCheckFailed;
 }
 
