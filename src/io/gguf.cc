@@ -133,6 +133,13 @@ std::unique_ptr<GgufFile> GgufFile::open(const std::filesystem::path& file) {
   return std::make_unique<MappedGguf>(path, std::move(maps), std::move(first), std::move(tensors));
 }
 
+std::unique_ptr<GgufFile> GgufFile::view(std::span<const std::byte> bytes, const std::string& path) {
+  gguf::ParsedFile file = gguf::parse(bytes, path);
+  std::vector<StoredTensor> tensors = std::move(file.tensors);
+  return std::make_unique<MappedGguf>(path, std::vector<std::shared_ptr<const FileMap>>(), std::move(file),
+                                      std::move(tensors));
+}
+
 std::optional<int64_t> GgufFile::find_int(std::string_view key) const {
   return to_optional(find_alternative<int64_t>(*this, key, "a whole number inside the range of int64"));
 }

@@ -1,10 +1,12 @@
 // Reader and writer of GGUF files, versions 2 and 3, also split into -00001-of-0000N parts.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -29,6 +31,8 @@ class GgufFile : public WeightSource {
   /// Opens one file, or all parts of a split one when `file` is its first part. Throws Error not_found, io, bad_file,
   /// unsupported.
   static std::unique_ptr<GgufFile> open(const std::filesystem::path& file);
+  /// The bytes of one unsplit file, which must outlive the result. `path` stands in messages only.
+  static std::unique_ptr<GgufFile> view(std::span<const std::byte> bytes, const std::string& path);
 
   /// Metadata in file order.
   virtual const std::vector<std::pair<std::string, GgufValue>>& metadata() const = 0;
