@@ -1,46 +1,224 @@
 #include "backend/cpu/linear.h"
 
+#include <algorithm>
+#include <array>
+#include <new>
 #include <vector>
-
-#include "quant/format.h"
 
 namespace minicpm::cpu {
 namespace {
 
-constexpr LinearKernels kScalar{"scalar"};
+// Waking the pool costs a few microseconds, as long as one thread needs for about this many bytes of weights, or to
+// convert this many activations.
+constexpr int64_t kSmallWorkBytes = 32 << 10;
+constexpr int64_t kSmallConversion = 16 << 10;
+
+// Parts of a gemv: small enough that threads finish together, large enough for the hardware's prefetching.
+constexpr int64_t kMinPartBytes = 16 << 10;
+constexpr int64_t kMaxPartBytes = 256 << 10;
+constexpr int kPartsPerThread = 8;
+
+// Parts of a gemm: more columns read the activations less often.
+constexpr int64_t kMaxPartPanels = 4;
+constexpr int kPanelPartsPerThread = 4;
+
+/// Memory that only grows; a cache line as element gives the alignment.
+class Buffer {
+ public:
+  std::byte* reserve(int64_t bytes) {
+    const auto lines = static_cast<size_t>((bytes + 63) / 64);
+    if (lines > lines_.size()) {
+      lines_.clear();
+      try {
+        lines_.resize(lines);
+      } catch (const std::bad_alloc&) {
+        fail(ErrorCode::kOutOfMemory, "matrix product: no memory for {} bytes of scratch", bytes);
+      }
+    }
+    return data();
+  }
+  std::byte* data() { return lines_.empty() ? nullptr : lines_.front().bytes; }
+
+ private:
+  struct alignas(64) Line {
+    std::byte bytes[64];
+  };
+  std::vector<Line> lines_;
+};
+
+const LinearFormat& format_of(const LinearKernels& kernels, DType dtype) {
+  switch (dtype) {
+    case DType::kF32:
+      return kernels.f32;
+    case DType::kF16:
+      return kernels.f16;
+    case DType::kBF16:
+      return kernels.bf16;
+    case DType::kQ4_0:
+      return kernels.q4_0;
+    case DType::kQ4_1:
+      return kernels.q4_1;
+    case DType::kQ5_0:
+      return kernels.q5_0;
+    case DType::kQ5_1:
+      return kernels.q5_1;
+    case DType::kQ8_0:
+      return kernels.q8_0;
+    case DType::kQ2_K:
+      return kernels.q2_k;
+    case DType::kQ3_K:
+      return kernels.q3_k;
+    case DType::kQ4_K:
+      return kernels.q4_k;
+    case DType::kQ5_K:
+      return kernels.q5_k;
+    case DType::kQ6_K:
+      return kernels.q6_k;
+    case DType::kIQ4_NL:
+      return kernels.iq4_nl;
+    case DType::kIQ4_XS:
+      return kernels.iq4_xs;
+    default:
+      fail(ErrorCode::kInternal, "matrix product with weights of type {}", name(dtype));
+  }
+}
+
+int64_t divide_up(int64_t a, int64_t b) {
+  return (a + b - 1) / b;
+}
+
+/// One target, split into parts of `part_cols` columns.
+struct Job {
+  ProductFn kernel;
+  ProductArgs args;  // of the whole target
+  int64_t part_cols;
+  int64_t first_part;
+};
 
 }  // namespace
 
-const LinearKernels& linear_kernels(std::string_view) {
-  return kScalar;
+const LinearKernels& linear_kernels(std::string_view isa) {
+#if defined(__x86_64__)
+  if (isa == "avx512" || isa == "avx512_bf16") return avx512::kLinear;
+#endif
+  return scalar::kLinear;
 }
 
-struct Linear::Scratch {
-  std::vector<std::vector<float>> rows;  // one dequantised weight row per worker
+class Linear::Impl {
+ public:
+  Impl(ThreadPool& pool, const LinearKernels& kernels) : pool_(pool), kernels_(kernels) {
+    scratch_.reserve(kernels.scratch_bytes * pool.num_threads());
+  }
+
+  void run(std::span<const LinearTarget> targets, const Tensor& x, Precision precision);
+
+ private:
+  /// Splits [0, count) among the threads unless the work is too small for that.
+  template <typename Fn>
+  void split(int64_t count, bool small, Fn&& fn) {
+    if (!small) return pool_.run(count, fn);
+    for (int64_t i = 0; i < count; ++i)
+      fn(i, 0);
+  }
+  const void* prepare(const Tensor& x, Input input, bool gemv);
+  int64_t part_cols(const ProductArgs& args, bool gemv, int64_t all_cols, int64_t all_bytes) const;
+
+  ThreadPool& pool_;
+  const LinearKernels& kernels_;
+  std::array<Buffer, kNumInputs> inputs_;
+  Buffer scratch_;  // of every thread
+  std::vector<Job> jobs_;
 };
 
-Linear::Linear(ThreadPool& pool, const LinearKernels& kernels)
-    : pool_(pool), kernels_(kernels), scratch_(std::make_unique<Scratch>()) {
-  scratch_->rows.resize(static_cast<size_t>(pool.num_threads()));
+/// x in the form that a driver wants.
+const void* Linear::Impl::prepare(const Tensor& x, Input input, bool gemv) {
+  const LinearInput& form = kernels_.inputs[input];
+  const int64_t rows = x.dim(0), k = x.dim(1), stride = x.stride(0);
+  const bool small = rows * k <= kSmallConversion;
+  const float* from = x.f32();
+  if (gemv) {
+    if (form.to_row == nullptr) return from;
+    const int64_t row_bytes = form.row_bytes(k);
+    std::byte* to = inputs_[input].reserve(rows * row_bytes);
+    split(rows, small, [&](int64_t row, int) { form.to_row(from + row * stride, k, to + row * row_bytes); });
+    return to;
+  }
+  std::byte* to = inputs_[input].reserve(rows * form.tile_row_bytes(k));
+  split(divide_up(rows, form.tile_rows), small,
+        [&](int64_t tile, int) { form.to_tile(from, stride, k, rows, tile, to); });
+  return to;
 }
+
+int64_t Linear::Impl::part_cols(const ProductArgs& args, bool gemv, int64_t all_cols, int64_t all_bytes) const {
+  const int64_t threads = pool_.num_threads();
+  if (gemv) {
+    const int64_t bytes = std::clamp(all_bytes / (threads * kPartsPerThread), kMinPartBytes, kMaxPartBytes);
+    return std::max<int64_t>(1, bytes / args.w_stride);
+  }
+  const int64_t panels = divide_up(all_cols, kernels_.panel_cols);
+  return kernels_.panel_cols * std::clamp<int64_t>(panels / (threads * kPanelPartsPerThread), 1, kMaxPartPanels);
+}
+
+void Linear::Impl::run(std::span<const LinearTarget> targets, const Tensor& x, Precision precision) {
+  const int64_t rows = x.dim(0), k = x.dim(1);
+  if (rows == 0 || targets.empty()) return;
+  const bool gemv = rows <= kernels_.gemv_rows;
+  int64_t all_cols = 0, all_bytes = 0;
+  for (const LinearTarget& target : targets) {
+    all_cols += target.w.rows();
+    all_bytes += target.w.bytes();
+  }
+
+  std::array<const void*, kNumInputs> prepared = {};
+  jobs_.clear();
+  int64_t parts = 0;
+  for (const LinearTarget& target : targets) {
+    const LinearFormat& format = format_of(kernels_, target.w.dtype);
+    const bool exact = precision == Precision::kExact;
+    const Input input = exact ? kInputF32 : format.fast_input;
+    if (prepared[input] == nullptr) prepared[input] = prepare(x, input, gemv);
+    Job job;
+    job.kernel = exact ? (gemv ? format.gemv_exact : format.gemm_exact) : (gemv ? format.gemv : format.gemm);
+    job.args = {
+        .w = static_cast<const uint8_t*>(target.w.data),
+        .w_stride = row_bytes(target.w.dtype, k),
+        .cols = target.w.rows(),
+        .k = k,
+        .x = prepared[input],
+        .x_stride = input == kInputF32 ? x.stride(0) * 4 : kernels_.inputs[input].row_bytes(k),
+        .rows = rows,
+        .out = target.out.f32(),
+        .out_stride = target.out.stride(0),
+        .bias = target.bias.defined() ? target.bias.f32() : nullptr,
+        .scratch = nullptr,
+    };
+    job.part_cols = part_cols(job.args, gemv, all_cols, all_bytes);
+    job.first_part = parts;
+    parts += divide_up(job.args.cols, job.part_cols);
+    jobs_.push_back(job);
+  }
+
+  split(parts, gemv && all_bytes <= kSmallWorkBytes, [&](int64_t part, int worker) {
+    size_t j = jobs_.size() - 1;
+    while (jobs_[j].first_part > part)
+      --j;
+    const Job& job = jobs_[j];
+    const int64_t col = (part - job.first_part) * job.part_cols;
+    ProductArgs args = job.args;
+    args.cols = std::min(job.part_cols, args.cols - col);
+    args.w += col * args.w_stride;
+    args.out += col;
+    if (args.bias != nullptr) args.bias += col;
+    args.scratch = scratch_.data() + worker * kernels_.scratch_bytes;
+    job.kernel(args);
+  });
+}
+
+Linear::Linear(ThreadPool& pool, const LinearKernels& kernels) : impl_(std::make_unique<Impl>(pool, kernels)) {}
 Linear::~Linear() = default;
 
-void Linear::run(std::span<const LinearTarget> targets, Tensor x, Precision) {
-  const int64_t k = x.cols();
-  for (const LinearTarget& target : targets) {
-    pool_.run(target.w.rows(), [&](int64_t n, int worker) {
-      std::vector<float>& w = scratch_->rows[static_cast<size_t>(worker)];
-      w.resize(static_cast<size_t>(k));
-      dequantize_row(target.w.dtype, target.w.row(n), w.data(), k);
-      for (int64_t r = 0; r < x.dim(0); ++r) {
-        const float* xr = x.f32_row(r);
-        double sum = target.bias.defined() ? target.bias.f32()[n] : 0.0;
-        for (int64_t i = 0; i < k; ++i)
-          sum += static_cast<double>(xr[i]) * static_cast<double>(w[static_cast<size_t>(i)]);
-        target.out.f32_row(r)[n] = static_cast<float>(sum);
-      }
-    });
-  }
+void Linear::run(std::span<const LinearTarget> targets, Tensor x, Precision precision) {
+  impl_->run(targets, x, precision);
 }
 
 }  // namespace minicpm::cpu

@@ -1,0 +1,189 @@
+// Speed of the matrix products: every weight format, with few and many rows of activations, at shapes of the released
+// models. Prints one line per case and, with --json, an array of objects. Gop/s counts a multiply and an add as two;
+// GB/s counts the bytes of the weights, which for one row of activations is what the memory must deliver. The memory's
+// own speed is measured beside it, because that drifts on shared machines.
+#include <fmt/format.h>
+#include <time.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "backend/cpu/kernels/select.h"
+#include "backend/cpu/linear.h"
+#include "base/json.h"
+
+namespace {
+
+using namespace minicpm;
+using Clock = std::chrono::steady_clock;
+
+// Larger than the caches of the machines this runs on, so that weights come from memory as in a real model.
+constexpr int64_t kPoolBytes = int64_t{384} << 20;
+
+struct Shape {
+  int64_t rows, n, k;
+};
+constexpr Shape kModelShapes[] = {{1, 3072, 1024},   {1, 12288, 4096},  {4, 12288, 4096},
+                                  {16, 12288, 4096}, {512, 3072, 1024}, {512, 12288, 4096}};
+constexpr Shape kVisionShapes[] = {{1024, 4304, 1152}, {1024, 1152, 4304}};
+constexpr DType kFormats[] = {DType::kF32,  DType::kF16,  DType::kBF16, DType::kQ4_0,   DType::kQ4_1,
+                              DType::kQ5_0, DType::kQ5_1, DType::kQ8_0, DType::kQ2_K,   DType::kQ3_K,
+                              DType::kQ4_K, DType::kQ5_K, DType::kQ6_K, DType::kIQ4_NL, DType::kIQ4_XS};
+
+struct Options {
+  int threads = 0;
+  std::string isa;
+  std::string filter;
+  std::string shape;
+  std::string json;
+  double seconds = 0.5;
+  bool exact = false;
+  bool processor_time = false;
+};
+
+/// Bytes that read as small finite numbers in every format: scales are f16 or bf16 with a middling exponent.
+std::vector<uint8_t> weight_bytes() {
+  std::vector<uint8_t> bytes(kPoolBytes);
+  std::mt19937 random(1);
+  for (uint8_t& byte : bytes)
+    byte = static_cast<uint8_t>(random() & 0x3f);
+  return bytes;
+}
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+double processor_seconds() {
+  timespec t;
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+  return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
+}
+
+/// Times of repeated calls, sorted.
+template <typename Fn>
+std::vector<double> measure(double seconds, bool processor_time, Fn&& fn) {
+  fn();
+  std::vector<double> times;
+  const Clock::time_point start = Clock::now();
+  while (times.size() < 5 || seconds_since(start) < seconds) {
+    const Clock::time_point begin = Clock::now();
+    const double processor_begin = processor_seconds();
+    fn();
+    times.push_back(processor_time ? processor_seconds() - processor_begin : seconds_since(begin));
+  }
+  std::sort(times.begin(), times.end());
+  return times;
+}
+
+/// Bytes per second that all threads together read.
+double memory_speed(ThreadPool& pool, const std::vector<uint8_t>& bytes) {
+  constexpr int64_t kPart = int64_t{1} << 20;
+  std::vector<uint64_t> sums(static_cast<size_t>(kPoolBytes / kPart));
+  const std::vector<double> times = measure(0.2, false, [&] {
+    pool.run(kPoolBytes / kPart, [&](int64_t part, int) {
+      const auto* p = reinterpret_cast<const uint64_t*>(bytes.data() + part * kPart);
+      uint64_t sum = 0;
+      for (int64_t i = 0; i < kPart / 8; ++i)
+        sum += p[i];
+      sums[static_cast<size_t>(part)] = sum;
+    });
+  });
+  return static_cast<double>(kPoolBytes) / times.front();
+}
+
+Json run_case(ThreadPool& pool, cpu::Linear& linear, const std::vector<uint8_t>& bytes, DType dtype, const Shape& shape,
+              const Options& options) {
+  std::vector<float> x(static_cast<size_t>(shape.rows * shape.k)), out(static_cast<size_t>(shape.rows * shape.n));
+  std::mt19937 random(2);
+  for (float& value : x)
+    value = std::normal_distribution<float>()(random);
+  Weight w;
+  w.dtype = dtype;
+  w.rank = 2;
+  w.dims[0] = shape.n;
+  w.dims[1] = shape.k;
+  const int64_t copies = std::max<int64_t>(1, kPoolBytes / w.bytes());
+  int64_t copy = 0;
+  const Precision precision = options.exact ? Precision::kExact : Precision::kFast;
+  const std::vector<double> times = measure(options.seconds, options.processor_time, [&] {
+    w.data = bytes.data() + copy * w.bytes();
+    copy = (copy + 1) % copies;
+    const LinearTarget target = {Tensor(out.data(), DType::kF32, {shape.rows, shape.n}), w, {}};
+    linear.run({&target, 1}, Tensor(x.data(), DType::kF32, {shape.rows, shape.k}), precision);
+  });
+  const double best = times.front(), median = times[times.size() / 2];
+  const double operations = 2.0 * static_cast<double>(shape.rows * shape.n * shape.k);
+  const auto weight = static_cast<double>(w.bytes());
+  const double memory = shape.rows <= 16 ? memory_speed(pool, bytes) : 0.0;
+  fmt::print("{:8} {:5} x {:5} x {:5}  best {:9.1f} us {:7.1f} Gop/s {:6.1f} GB/s  median {:7.1f} Gop/s {:6.1f} GB/s",
+             name(dtype), shape.rows, shape.n, shape.k, best * 1e6, operations / best / 1e9, weight / best / 1e9,
+             operations / median / 1e9, weight / median / 1e9);
+  if (memory > 0.0) fmt::print("  memory {:5.1f} GB/s", memory / 1e9);
+  fmt::print("\n");
+  std::fflush(stdout);
+  return Json{{"type", name(dtype)},
+              {"rows", shape.rows},
+              {"n", shape.n},
+              {"k", shape.k},
+              {"best_us", best * 1e6},
+              {"median_us", median * 1e6},
+              {"best_gops", operations / best / 1e9},
+              {"best_gb_per_s", weight / best / 1e9},
+              {"memory_gb_per_s", memory / 1e9}};
+}
+
+void run(const Options& options) {
+  const cpu::Isa& isa = cpu::select_isa(options.isa);
+  ThreadPool pool(options.threads);
+  cpu::Linear linear(pool, cpu::linear_kernels(isa.name));
+  const std::vector<uint8_t> bytes = weight_bytes();
+  fmt::print("{}, {} threads, {}\n", isa.name, pool.num_threads(), options.exact ? "exact" : "fast");
+  Json results = Json::array();
+  for (DType dtype : kFormats) {
+    if (!options.filter.empty() && options.filter != name(dtype)) continue;
+    std::vector<Shape> shapes(std::begin(kModelShapes), std::end(kModelShapes));
+    if (dtype == DType::kF16 || dtype == DType::kBF16) {
+      shapes.insert(shapes.end(), std::begin(kVisionShapes), std::end(kVisionShapes));
+    }
+    for (const Shape& shape : shapes) {
+      const std::string text = fmt::format("{}x{}x{}", shape.rows, shape.n, shape.k);
+      if (!options.shape.empty() && options.shape != text) continue;
+      results.push_back(run_case(pool, linear, bytes, dtype, shape, options));
+    }
+  }
+  if (!options.json.empty()) {
+    std::FILE* file = std::fopen(options.json.c_str(), "w");
+    if (file == nullptr) fail(ErrorCode::kIo, "cannot write {}", options.json);
+    fmt::print(file, "{}\n", results.dump(1));
+    std::fclose(file);
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  Options options;
+  CLI::App app("Speed of the matrix products");
+  app.add_option("--threads", options.threads, "threads; 0: one per processor");
+  app.add_option("--isa", options.isa, "instruction set; the best one by default");
+  app.add_option("--type", options.filter, "only this weight format");
+  app.add_option("--shape", options.shape, "only this shape, for example 512x3072x1024");
+  app.add_option("--seconds", options.seconds, "time for each case");
+  app.add_flag("--exact", options.exact, "f32 activations");
+  app.add_flag("--processor-time", options.processor_time,
+               "processor time instead of elapsed time: for one thread on a busy machine");
+  app.add_option("--json", options.json, "also write the results to this file");
+  CLI11_PARSE(app, argc, argv);
+  try {
+    run(options);
+  } catch (const std::exception& e) {
+    fmt::print(stderr, "kernels_bench: {}\n", e.what());
+    return 1;
+  }
+  return 0;
+}
