@@ -1,18 +1,30 @@
-// Attention on the CPU: splits the work into tasks for the pool and calls the kernels.
+// Attention on the CPU: cuts the work into tasks for the pool and calls the kernels.
+//
+// Many queries of a sequence (rows times the query heads that share a key head) go through tiles, see
+// attention_tile.h. A query's result in a tile does not depend on the other queries, so cutting a prompt into chunks
+// does not change it.
+//
+// Few queries (decoding) would leave most lanes of a tile empty. They take row kernels instead, and their keys are cut
+// into parts of fixed length whose results are combined in order.
+//
+// Either way the result does not depend on the number of threads.
 #pragma once
 
 #include <cstdint>
 #include <span>
+#include <vector>
 
 #include "backend/backend.h"
 #include "backend/cpu/kernels/kernel_table.h"
+#include "backend/cpu/scratch.h"
 #include "base/thread_pool.h"
 
 namespace minicpm::cpu {
 
+/// One call at a time.
 class Attention {
  public:
-  Attention(ThreadPool& pool, const KernelTable& kernels) : pool_(pool), kernels_(kernels) {}
+  Attention(ThreadPool& pool, const KernelTable& kernels);
 
   /// As in Backend.
   void paged(Tensor out, Tensor q, const KvLayer& kv, const Batch& batch, float scale);
@@ -20,8 +32,31 @@ class Attention {
               std::span<const int64_t> k_starts, float scale);
 
  private:
+  struct PagedCall;
+
+  /// What one thread does at a time: some rows and one key head of a group of rows (a sequence, or a group of
+  /// `varlen`).
+  struct Task {
+    int64_t group;
+    int64_t head;
+    int64_t first_row;
+    int64_t rows;
+    int64_t first_key;  // row kernels only
+    int64_t part;       // where its results begin in parts_ (row kernels); -1: a tile
+  };
+
+  void plan(const PagedCall& call);
+  void run_paged_tile(const PagedCall& call, const Task& task, int worker);
+  void run_part(const PagedCall& call, const Task& task, int worker);
+  void combine_parts(const PagedCall& call, const Task& first_part);
+  int64_t rows_per_tile(int64_t rows, int64_t heads, int64_t group, int64_t head_dim) const;
+
   ThreadPool& pool_;
   const KernelTable& kernels_;
+  std::vector<Scratch> scratch_;  // one per worker
+  Scratch parts_;                 // partial results of the row kernels
+  int64_t parts_size_ = 0;        // floats in use there
+  std::vector<Task> tasks_;
 };
 
 }  // namespace minicpm::cpu

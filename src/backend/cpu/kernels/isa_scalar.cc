@@ -4,5 +4,8 @@
 
 namespace minicpm::cpu::scalar {
 #include "backend/cpu/kernels/elementwise.inl"
+
+#include "backend/cpu/kernels/attention.inl"
+
 #include "backend/cpu/kernels/table.inl"
 }  // namespace minicpm::cpu::scalar

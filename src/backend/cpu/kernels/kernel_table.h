@@ -7,8 +7,31 @@
 
 namespace minicpm::cpu {
 
+/// One step of online softmax: a panel of queries meets a block of keys. The lanes of a vector are different queries,
+/// so nothing is added up across lanes, a query's result does not depend on its place in the panel, and head_dim may
+/// be any number. Scores are in units of log2(e), which turns e^x into 2^x.
+struct AttentionStep {
+  const float* q;        // [head_dim][lanes], multiplied by scale * log2(e)
+  const float* k;        // [keys][stride]
+  const float* v;        // [keys][stride]
+  const float* visible;  // [lanes] how many of these keys the query may see (whole numbers); null: all of them
+  int64_t keys;
+  int64_t head_dim;
+  int64_t stride;  // head_dim rounded up to KernelTable::tile_rows; the rows of k are rounded up as well
+  int vectors;     // lanes / KernelTable::lanes: 1 or KernelTable::tile_vectors
+  float* scores;   // [keys, rounded up][lanes] scratch
+  float* highest;  // [lanes] largest score so far; start with kLowestScore
+  float* total;    // [lanes] sum of 2^(score - highest) so far; start with 0
+  float* out;      // [stride][lanes] sum of 2^(score - highest) v so far; start with 0
+};
+
+/// Below every real score and yet finite, so that differences of two such values are numbers.
+constexpr float kLowestScore = -1e30f;
+
 struct KernelTable {
-  int lanes;  // f32 values in one vector register
+  int lanes;         // f32 values in one vector register
+  int tile_rows;     // register tile of attention: keys or value columns ...
+  int tile_vectors;  // ... times vectors of queries
 
   // Rows of n values, one after another. out may be x.
   void (*rms_norm)(float* out, const float* x, const float* w, int64_t rows, int64_t n, float eps);
@@ -31,6 +54,23 @@ struct KernelTable {
   void (*f32_to_f16)(uint16_t* out, const float* in, int64_t n);
   void (*bf16_to_f32)(float* out, const uint16_t* in, int64_t n);
   void (*f32_to_bf16)(uint16_t* out, const float* in, int64_t n);
+
+  // Attention of many queries, and its parts for few queries. q, out: [queries][head_dim]; k, v: [keys][head_dim], f32
+  // or f16; scores: [queries][score_stride]. `next`: keys or values that will be read afterwards, as many bytes as
+  // these take, or null; they are prefetched, since the runs of a cache are too short for the processor to see them
+  // coming.
+  void (*attend)(const AttentionStep& step);
+  void (*scores_f32)(float* scores, int64_t score_stride, const float* q, int64_t queries, const void* k, int64_t keys,
+                     int64_t head_dim, const void* next);
+  void (*scores_f16)(float* scores, int64_t score_stride, const float* q, int64_t queries, const void* k, int64_t keys,
+                     int64_t head_dim, const void* next);
+  /// scores[i] = 2^(scores[i] - highest) for n scores; returns their sum and the highest.
+  void (*exp2_row)(float* scores, int64_t n, float* highest, float* total);
+  /// out += weights v.
+  void (*add_values_f32)(float* out, const float* weights, int64_t weight_stride, int64_t queries, const void* v,
+                         int64_t keys, int64_t head_dim, const void* next);
+  void (*add_values_f16)(float* out, const float* weights, int64_t weight_stride, int64_t queries, const void* v,
+                         int64_t keys, int64_t head_dim, const void* next);
 };
 
 // The tables that may be compiled in; select.cc knows which are.

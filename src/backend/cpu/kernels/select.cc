@@ -1,15 +1,43 @@
 #include "backend/cpu/kernels/select.h"
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
 #include <cstdlib>
 #include <vector>
 
 #include "base/error.h"
 
 namespace minicpm::cpu {
+namespace {
+
+#if defined(__x86_64__)
+// The instruction sets that the flags in kernels.cmake let the compiler use.
+bool has_avx2() {
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  const bool f16c = __get_cpuid(1, &eax, &ebx, &ecx, &edx) != 0 && (ecx & bit_F16C) != 0;
+  return f16c && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+}
+bool has_avx512() {
+  return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+         __builtin_cpu_supports("avx512vnni");
+}
+#endif
+
+}  // namespace
 
 std::span<const Isa> all_isas() {
   static const std::vector<Isa> isas = {
-      {"scalar", &scalar::kKernels, true},
+    {"scalar", &scalar::kKernels, true},
+#if defined(__x86_64__)
+    {"avx2", &avx2::kKernels, has_avx2()},
+    {"avx512", &avx512::kKernels, has_avx512()},
+    {"avx512_bf16", &avx512::kKernels, has_avx512() && __builtin_cpu_supports("avx512bf16")},
+#elif defined(__aarch64__)
+    {"neon", &neon::kKernels, true},
+#endif
   };
   return isas;
 }

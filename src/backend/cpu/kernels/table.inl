@@ -2,6 +2,8 @@
 
 const KernelTable kKernels = {
     .lanes = kLanes,
+    .tile_rows = kTileRows,
+    .tile_vectors = kTileVectors,
     .rms_norm = rms_norm,
     .layer_norm = layer_norm,
     .add = add,
@@ -16,4 +18,10 @@ const KernelTable kKernels = {
     .f32_to_f16 = f32_to_f16,
     .bf16_to_f32 = bf16_to_f32,
     .f32_to_bf16 = f32_to_bf16,
+    .attend = attend,
+    .scores_f32 = score_rows<float>,
+    .scores_f16 = score_rows<uint16_t>,
+    .exp2_row = exp2_row,
+    .add_values_f32 = add_value_rows<float>,
+    .add_values_f16 = add_value_rows<uint16_t>,
 };

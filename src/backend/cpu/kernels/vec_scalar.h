@@ -2,7 +2,6 @@
 // Every vec_<isa>.h offers the same functions; elementwise.inl and attention.inl use nothing else.
 #pragma once
 
-#include <math.h>
 #include <stdint.h>
 
 #define MINICPM_INLINE static inline __attribute__((always_inline))
@@ -10,6 +9,12 @@
 namespace minicpm::cpu::scalar {
 
 constexpr int kLanes = 1;
+
+// Register tile of attention: keeps 16 sums, which compilers put into the vector registers every processor has.
+constexpr int kTileRows = 2;
+constexpr int kTileVectors = 8;
+// Sums that the row kernels keep in registers.
+constexpr int kRowSums = 8;
 
 struct Vec {
   float v;
@@ -58,7 +63,7 @@ MINICPM_INLINE Vec fma(Vec a, Vec b, Vec c) {
 MINICPM_INLINE Vec fnma(Vec a, Vec b, Vec c) {
   return {c.v - a.v * b.v};
 }
-/// The second operand if either is NaN, as the x86 instructions do.
+/// Either may come out if one of them is NaN.
 MINICPM_INLINE Vec min(Vec a, Vec b) {
   return {a.v < b.v ? a.v : b.v};
 }
@@ -66,10 +71,7 @@ MINICPM_INLINE Vec max(Vec a, Vec b) {
   return {a.v > b.v ? a.v : b.v};
 }
 MINICPM_INLINE Vec abs(Vec a) {
-  return {fabsf(a.v)};
-}
-MINICPM_INLINE Vec copy_sign(Vec magnitude, Vec sign) {
-  return {copysignf(magnitude.v, sign.v)};
+  return {__builtin_fabsf(a.v)};
 }
 MINICPM_INLINE Mask operator<(Vec a, Vec b) {
   return {a.v < b.v};
@@ -79,12 +81,13 @@ MINICPM_INLINE Vec select(Mask m, Vec yes, Vec no) {
 }
 /// To the nearest whole number, ties to even; |a| < 2^22.
 MINICPM_INLINE Vec round(Vec a) {
-  return {rintf(a.v)};
+  constexpr float kMagic = 0x1.8p23f;  // at this size floats are whole numbers
+  return {(a.v + kMagic) - kMagic};
 }
-/// a * 2^n for whole n in [-126, 127].
+/// a * 2^n for whole n in [-126, 127]; infinity, or the value if it is finite, for n = 128 and a > 0.
 MINICPM_INLINE Vec scale_by_power(Vec a, Vec n) {
-  const uint32_t bits = static_cast<uint32_t>(static_cast<int32_t>(n.v) + 127) << 23;
-  return {a.v * __builtin_bit_cast(float, bits)};
+  const uint32_t exponent = __builtin_bit_cast(uint32_t, n.v + (0x1.8p23f + 127.0f));  // n + 127 in the low bits
+  return {a.v * __builtin_bit_cast(float, exponent << 23)};
 }
 MINICPM_INLINE float sum(Vec a) {
   return a.v;
