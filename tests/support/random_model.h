@@ -66,11 +66,13 @@ inline std::unique_ptr<MemorySource> random_weights(const ModelConfig& config, u
     if (bias || source->find(spec.hf) != nullptr) continue;
     const std::vector<int64_t> shape = spec.hf_shape();
     int64_t count = 1;
-    for (int64_t size : shape) count *= size;
+    for (int64_t size : shape)
+      count *= size;
     const bool norm = spec.role == Role::kVector && spec.hf.ends_with(".weight");
     const float spread = spec.role == Role::kLinear ? 1.0f / std::sqrt(static_cast<float>(count / shape[0])) : 0.3f;
     std::vector<float> values(count);
-    for (float& value : values) value = (norm ? 1.0f : 0.0f) + spread * normal(random);
+    for (float& value : values)
+      value = (norm ? 1.0f : 0.0f) + spread * normal(random);
     const bool matrix = spec.role == Role::kLinear && spec.layout == Layout::kSame;
     source->add(spec.hf, values, shape, matrix ? matrix_type : DType::kF32);
   }

@@ -48,7 +48,8 @@ struct Machine {
 Sequence text_prompt(int64_t tokens, uint64_t seed) {
   std::mt19937_64 random(seed);
   Sequence sequence;
-  for (int64_t i = 0; i < tokens; ++i) sequence.tokens.push_back(static_cast<int32_t>(random() % 300));
+  for (int64_t i = 0; i < tokens; ++i)
+    sequence.tokens.push_back(static_cast<int32_t>(random() % 300));
   sequence.prompt_tokens = tokens;
   return sequence;
 }
@@ -60,7 +61,8 @@ Sequence picture_prompt(uint64_t seed) {
   std::normal_distribution<float> normal;
   const auto slice = [&](int h, int w) {
     Patches patches{h, w, std::vector<float>(static_cast<size_t>(h) * w * 588)};
-    for (float& value : patches.values) value = normal(random);
+    for (float& value : patches.values)
+      value = normal(random);
     return patches;
   };
   auto first = std::make_shared<MediaItem>();
@@ -117,13 +119,16 @@ TEST(Runner, BatchEqualsAlone) {
     machine.scheduler.detach(sequence);
   }
   for (size_t i = 0; i < sequences.size(); ++i) {
-    sequences[i].tokens.push_back(text_prompt(sequences[i].prompt_tokens, sequences[i].prompt_tokens - 1).tokens.back());
+    sequences[i].tokens.push_back(
+        text_prompt(sequences[i].prompt_tokens, sequences[i].prompt_tokens - 1).tokens.back());
     machine.scheduler.add(sequences[i]);
   }
   const auto together = machine.generator.step();
   ASSERT_EQ(together.size(), alone.size());
-  for (size_t i = 0; i < alone.size(); ++i) EXPECT_LT(relative_l2(together[i].logits, alone[i]), 1e-5);
-  for (Sequence& sequence : sequences) machine.scheduler.remove(sequence);
+  for (size_t i = 0; i < alone.size(); ++i)
+    EXPECT_LT(relative_l2(together[i].logits, alone[i]), 1e-5);
+  for (Sequence& sequence : sequences)
+    machine.scheduler.remove(sequence);
 }
 
 TEST(Runner, HalfPrecisionCacheStaysClose) {

@@ -20,7 +20,8 @@ Sequence prompt_of(int64_t tokens) {
 TEST(BlockPool, HandsOutEachBlockOnce) {
   BlockPool pool(5);
   std::set<int32_t> seen;
-  for (int i = 0; i < 5; ++i) seen.insert(pool.allocate());
+  for (int i = 0; i < 5; ++i)
+    seen.insert(pool.allocate());
   EXPECT_EQ(seen.size(), 5u);
   EXPECT_EQ(pool.allocate(), -1);
   pool.retain(*seen.begin());
@@ -157,12 +158,15 @@ TEST_F(SchedulerTest, CountsStayRightUnderRandomEvents) {
     }
     std::vector<int> counts(10, 0);
     for (const auto& sequence : all) {
-      for (int32_t block : sequence->blocks) ++counts[block];
+      for (int32_t block : sequence->blocks)
+        ++counts[block];
       ASSERT_GE(static_cast<int64_t>(sequence->blocks.size()) * kBlockTokens, sequence->computed);
     }
-    for (int32_t block = 0; block < 10; ++block) ASSERT_EQ(cache_.pool().references(block), counts[block]);
+    for (int32_t block = 0; block < 10; ++block)
+      ASSERT_EQ(cache_.pool().references(block), counts[block]);
   }
-  for (const auto& sequence : all) scheduler.remove(*sequence);
+  for (const auto& sequence : all)
+    scheduler.remove(*sequence);
   EXPECT_EQ(cache_.pool().free_blocks(), 10);
 }
 

@@ -27,7 +27,8 @@ int64_t count_parameters(ModelConfig config, bool q_norm, bool qkv_bias) {
     if (llm_bias && !qkv_bias) continue;
     if (!seen.insert(name).second) continue;  // thirds of one stored tensor
     int64_t count = 1;
-    for (int64_t size : part.spec.hf_shape()) count *= size;
+    for (int64_t size : part.spec.hf_shape())
+      count *= size;
     total += count;
   }
   return total;
@@ -131,7 +132,8 @@ TEST(PositionBuckets, FollowTheReferencesRounding) {
   EXPECT_EQ(of_25[5], 13);  // 14 in exact arithmetic
   EXPECT_EQ(of_25[6], 16);
   const auto of_32 = position_buckets(32, 70);
-  for (int i = 0; i < 32; ++i) EXPECT_EQ(of_32[i], 70 * i / 32);
+  for (int i = 0; i < 32; ++i)
+    EXPECT_EQ(of_32[i], 70 * i / 32);
   for (int64_t n : {71, 1000, 20000}) {
     const auto buckets = position_buckets(n, 70);
     EXPECT_TRUE(std::ranges::is_sorted(buckets)) << n;

@@ -1,0 +1,153 @@
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <filesystem>
+#include <numeric>
+
+#include "base/arena.h"
+#include "base/checked.h"
+#include "base/file_map.h"
+#include "base/json.h"
+#include "base/thread_pool.h"
+
+namespace minicpm {
+namespace {
+
+using ::testing::HasSubstr;
+
+template <typename Fn>
+Error error_of(Fn fn) {
+  try {
+    fn();
+  } catch (const Error& error) {
+    return error;
+  }
+  ADD_FAILURE() << "nothing was thrown";
+  return Error(ErrorCode::kInternal, "");
+}
+
+TEST(Checked, RefusesOverflow) {
+  EXPECT_EQ(checked_mul(1ull << 32, 1ull << 31), 1ull << 63);
+  EXPECT_EQ(checked_mul(1ull << 32, 1ull << 32), std::nullopt);
+  EXPECT_EQ(checked_add(UINT64_MAX, 1), std::nullopt);
+  const uint64_t big[] = {1ull << 40, 1ull << 23};
+  EXPECT_EQ(checked_product(big), std::nullopt);  // 2^63 is no int64
+  const uint64_t zero[] = {0, UINT64_MAX};
+  EXPECT_EQ(checked_product(zero), 0);
+  EXPECT_TRUE(range_inside(10, 0, 10));
+  EXPECT_FALSE(range_inside(11, 0, 10));
+  EXPECT_FALSE(range_inside(UINT64_MAX, 2, 10));
+}
+
+TEST(TensorView, SlicesAndReshapes) {
+  float data[24];
+  const Tensor t(data, DType::kF32, {4, 6});
+  EXPECT_EQ(t.slice(1, 3).data, data + 6);
+  EXPECT_EQ(t.slice(1, 3).dims[0], 2);
+  EXPECT_EQ(t.reshape({2, 2, 6}).strides[0], 12);
+  EXPECT_EQ(t.dim(-1), 6);
+  EXPECT_EQ(shape_string(t.shape()), "[4, 6]");
+  EXPECT_THROW(t.reshape({5, 5}), Error);
+}
+
+TEST(Arena, RewindsAndKeepsAddresses) {
+  Arena arena;
+  void* first = arena.allocate(100);
+  EXPECT_EQ(reinterpret_cast<uintptr_t>(first) % 64, 0u);
+  void* inside = nullptr;
+  {
+    ArenaScope scope(arena);
+    inside = arena.allocate(1000);
+    arena.allocate(50u << 20);  // a chunk of its own
+  }
+  EXPECT_EQ(arena.allocate(1000), inside);
+  EXPECT_GE(arena.peak_bytes(), 50u << 20);
+  EXPECT_LT(arena.used_bytes(), 5000u);
+}
+
+TEST(ThreadPool, RunsEveryTaskOnce) {
+  for (int threads : {1, 2, 7}) {
+    ThreadPool pool(threads);
+    EXPECT_EQ(pool.num_threads(), threads);
+    for (int64_t tasks : {0, 1, 2, 5, 1000}) {
+      std::vector<std::atomic<int>> done(static_cast<size_t>(tasks));
+      std::atomic<bool> worker_in_range{true};
+      pool.run(tasks, [&](int64_t task, int worker) {
+        ++done[static_cast<size_t>(task)];
+        if (worker < 0 || worker >= threads) worker_in_range = false;
+      });
+      for (const auto& count : done)
+        EXPECT_EQ(count, 1);
+      EXPECT_TRUE(worker_in_range);
+    }
+  }
+}
+
+TEST(ThreadPool, ManyShortJobs) {
+  ThreadPool pool(3);
+  std::atomic<int64_t> sum{0};
+  for (int job = 0; job < 5000; ++job) {
+    pool.run(3, [&](int64_t task, int) { sum += task; });
+  }
+  EXPECT_EQ(sum, 5000 * 3);
+}
+
+class Files : public ::testing::Test {
+ protected:
+  Files() : folder_(std::filesystem::temp_directory_path() / fmt::format("minicpm_base_test_{}", ::getpid())) {
+    std::filesystem::create_directories(folder_);
+  }
+  ~Files() override { std::filesystem::remove_all(folder_); }
+  std::filesystem::path folder_;
+};
+
+TEST_F(Files, AreWrittenWhole) {
+  const auto file = folder_ / "a.txt";
+  write_file_atomically(file, "one");
+  write_file_atomically(file, "two");
+  EXPECT_EQ(read_file(file, 100), "two");
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder_), std::filesystem::directory_iterator()), 1);
+  EXPECT_EQ(error_of([&] { read_file(file, 2); }).code(), ErrorCode::kBadFile);
+}
+
+TEST_F(Files, OddPathsAreOneSentence) {
+  const Error missing = error_of([&] { FileMap::open(folder_ / "none"); });
+  EXPECT_EQ(missing.code(), ErrorCode::kNotFound);
+  EXPECT_THAT(missing.what(), HasSubstr("none: cannot open the file: No such file or directory"));
+  EXPECT_EQ(error_of([&] { FileMap::open(folder_); }).code(), ErrorCode::kIo);
+  const auto fifo = folder_ / "fifo";
+  ASSERT_EQ(::mkfifo(fifo.c_str(), 0600), 0);
+  EXPECT_THAT(error_of([&] { FileMap::open(fifo); }).what(), HasSubstr("is not a regular file"));
+  EXPECT_EQ(error_of([&] { write_file_atomically(folder_ / "no" / "b", "x"); }).code(), ErrorCode::kNotFound);
+}
+
+TEST_F(Files, EmptyFilesCanBeMapped) {
+  write_file_atomically(folder_ / "empty", "");
+  EXPECT_EQ(FileMap::open(folder_ / "empty")->size(), 0u);
+}
+
+TEST(JsonObjects, NameFileAndKey) {
+  const Json json = parse_json(R"({"a": 1, "b": "x", "c": {"d": 2.5}, "n": null})", "f.json");
+  const JsonObject object(json, "f.json");
+  EXPECT_EQ(object.find_int("a"), 1);
+  EXPECT_EQ(object.find_int("n"), std::nullopt);
+  EXPECT_EQ(object.find_object("c")->find_number("d"), 2.5);
+  EXPECT_STREQ(error_of([&] { object.find_int("b"); }).what(), "f.json: \"b\" must be a whole number, found string");
+  EXPECT_STREQ(error_of([&] { object.find_object("c")->find_bool("d"); }).what(),
+               "f.json: c: \"d\" must be true or false, found number");
+  EXPECT_THAT(error_of([] { parse_json("{\"a\": }", "g.json"); }).what(), HasSubstr("g.json: not valid JSON at byte"));
+  EXPECT_THAT(error_of([&] { JsonObject(json.at("a"), "f.json"); }).what(), HasSubstr("expected a JSON object"));
+}
+
+TEST(JsonObjects, DeepNestingDoesNotOverflowTheStack) {
+  const std::string open(200000, '['), close(200000, ']');
+  EXPECT_NO_THROW(parse_json(open + close, "deep.json"));
+  EXPECT_THROW(parse_json(open, "deep.json"), Error);
+}
+
+}  // namespace
+}  // namespace minicpm
