@@ -99,7 +99,16 @@ struct Job {
 
 const LinearKernels& linear_kernels(std::string_view isa) {
 #if defined(__x86_64__)
-  if (isa == "avx512" || isa == "avx512_bf16") return avx512::kLinear;
+  static const LinearKernels kWithBF16 = [] {
+    LinearKernels kernels = avx512::kLinear;
+    kernels.inputs[kInputBF16] = avx512_bf16::kInput;
+    kernels.bf16.fast_input = kInputBF16;
+    kernels.bf16.gemv = avx512_bf16::kGemv;
+    kernels.bf16.gemm = avx512_bf16::kGemm;
+    return kernels;
+  }();
+  if (isa == "avx512_bf16") return kWithBF16;
+  if (isa == "avx512") return avx512::kLinear;
 #endif
   return scalar::kLinear;
 }

@@ -19,7 +19,8 @@ MINICPM_INLINE void unroll(Body&& body) {
 constexpr int kBlockK = 256;                  // weights that a loader sees at a time
 constexpr int kSteps = kBlockK / kCodeLanes;  // code vectors in them
 constexpr int kParts = kCodeLanes / kLanes;   // float vectors in a code vector
-constexpr int kPrefetchBytes = 4096;          // the distance at which gemv reaches the memory bandwidth
+constexpr int kMaxGemvRows = 16;
+constexpr int kPrefetchBytes = 4096;  // the distance at which gemv reaches the memory bandwidth
 
 template <class T>
 MINICPM_INLINE T smaller(T a, T b) {
@@ -49,6 +50,11 @@ struct RowBlocks {
   }
   int64_t count() const { return whole + (rest_bytes != 0 ? 1 : 0); }
   const uint8_t* block(int64_t i) const { return i < whole ? row + i * L::kBytes : tail; }
+};
+
+/// How two words are multiplied and added.
+struct MultiplyF32 {
+  MINICPM_INLINE Vec run(Vec acc, Vec w, Vec x) { return fma(w, x, acc); }
 };
 
 /// 256 weights as f32.

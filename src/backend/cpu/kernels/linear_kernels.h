@@ -28,12 +28,6 @@ struct alignas(64) ActBlock {
   float sum16[16];  // and the sums
 };
 
-/// Tiles of activations for gemm: rows are dealt out evenly to the least number of tiles of at most `max_rows` rows.
-struct TileSplit {
-  int64_t rows;
-  int64_t tiles;
-};
-
 /// Some columns of one product: `cols` successive weight rows times all activation rows.
 struct ProductArgs {
   const uint8_t* w;  // first weight row
@@ -87,9 +81,9 @@ namespace avx512 {
 extern const LinearKernels kLinear;
 }
 namespace avx512_bf16 {
-/// What differs from avx512: products of bf16 weights in bf16.
-extern const LinearInput kBF16Input;
-extern const LinearFormat kBF16Format;
+/// What differs from avx512: bf16 weights are multiplied with bf16 activations.
+extern const LinearInput kInput;
+extern const ProductFn kGemv, kGemm;
 }  // namespace avx512_bf16
 namespace neon {
 extern const LinearKernels kLinear;

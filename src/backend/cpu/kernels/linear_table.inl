@@ -1,11 +1,23 @@
-// The table of one instruction set. Included last.
+// The kernels of one instruction set as a table. Included last.
+
+int64_t f32_row_bytes(int64_t) {
+  return 0;
+}
+int64_t f32_tile_row_bytes(int64_t k) {
+  return round_up(k, kDenseUnroll) * 4;
+}
+
+void f32_tile_of(const float* x, int64_t x_stride, int64_t k, int64_t rows, int64_t tile, void* out) {
+  interleave(k, rows, tile, static_cast<float*>(out),
+             [&](int64_t row, int64_t word, int64_t) MINICPM_BODY { return x + row * x_stride + word; });
+}
 
 #define MINICPM_BLOCK_FORMAT(Loader) \
   { kInputQ8, gemv_q8<Loader>, gemm_q8<Loader>, gemv_block_f32<Loader>, gemm_dense<BlockSource<Loader>, MultiplyF32> }
-#define MINICPM_PLAIN_FORMAT(E)                                                       \
-  {                                                                                   \
-    kInputF32, gemv_plain<E>, gemm_dense<PlainSource<E>, MultiplyF32>, gemv_plain<E>, \
-        gemm_dense<PlainSource<E>, MultiplyF32>                                       \
+#define MINICPM_PLAIN_FORMAT(E)                                                                                 \
+  {                                                                                                             \
+    kInputF32, gemv_dense<E, MultiplyF32>, gemm_dense<PlainSource<E>, MultiplyF32>, gemv_dense<E, MultiplyF32>, \
+        gemm_dense<PlainSource<E>, MultiplyF32>                                                                 \
   }
 
 constexpr int64_t kScratchBytes =

@@ -1,7 +1,5 @@
-// Products with few rows of activations: weights are read once, in the order in which they lie in memory. Included
-// after linear_common.inl.
-
-constexpr int kMaxGemvRows = 16;
+// Products of few rows of activations with block formats: the weights are read once, in the order in which they lie in
+// memory. Included after linear_common.inl.
 
 // ---- block formats, int8 activations -------------------------------------------------------------------------------
 
@@ -129,85 +127,5 @@ void gemv_block_f32(const ProductArgs& args) {
     const float bias = args.bias != nullptr ? args.bias[col] : 0.0f;
     for (int64_t r = 0; r < args.rows; ++r)
       args.out[r * args.out_stride + col] = sum(sums[r]) + bias;
-  }
-}
-
-// ---- plain formats -------------------------------------------------------------------------------------------------
-
-/// Element types of plain weights.
-struct PlainF32 {
-  static constexpr int kBytes = 4;
-  template <class Part>
-  MINICPM_INLINE Vec read(const uint8_t* p, Part part) {
-    return load(reinterpret_cast<const float*>(p), part);
-  }
-};
-struct PlainF16 {
-  static constexpr int kBytes = 2;
-  template <class Part>
-  MINICPM_INLINE Vec read(const uint8_t* p, Part part) {
-    return load_f16(reinterpret_cast<const uint16_t*>(p), part);
-  }
-};
-struct PlainBF16 {
-  static constexpr int kBytes = 2;
-  template <class Part>
-  MINICPM_INLINE Vec read(const uint8_t* p, Part part) {
-    return load_bf16(reinterpret_cast<const uint16_t*>(p), part);
-  }
-};
-
-/// One weight row times kRows rows of f32 activations.
-template <class E, int kRows>
-MINICPM_INLINE void plain_dots(const uint8_t* w, const float* x, int64_t x_stride, int64_t k, float* dots) {
-  constexpr int kChains = 4;
-  Vec acc[kRows][kChains];
-  unroll<kRows * kChains>(
-      [&](auto i) MINICPM_BODY { acc[decltype(i)::value / kChains][decltype(i)::value % kChains] = zero(); });
-  int64_t i = 0;
-  for (; i + kChains * kLanes <= k; i += kChains * kLanes) {
-    for (int b = 0; b < kChains * kLanes * E::kBytes; b += 64)
-      __builtin_prefetch(w + i * E::kBytes + kPrefetchBytes + b);
-    unroll<kChains>([&](auto chain) MINICPM_BODY {
-      constexpr int kChain = decltype(chain)::value;
-      const Vec weight = E::read(w + (i + kChain * kLanes) * E::kBytes, Whole{});
-      unroll<kRows>([&](auto row) MINICPM_BODY {
-        constexpr int kRow = decltype(row)::value;
-        acc[kRow][kChain] = fma(weight, load(x + kRow * x_stride + i + kChain * kLanes), acc[kRow][kChain]);
-      });
-    });
-  }
-  for (; i < k; i += kLanes) {
-    const First part = {static_cast<int>(smaller<int64_t>(kLanes, k - i))};
-    const Vec weight = part.count == kLanes ? E::read(w + i * E::kBytes, Whole{}) : E::read(w + i * E::kBytes, part);
-    unroll<kRows>([&](auto row) MINICPM_BODY {
-      constexpr int kRow = decltype(row)::value;
-      const float* p = x + kRow * x_stride + i;
-      acc[kRow][0] = fma(weight, part.count == kLanes ? load(p) : load(p, part), acc[kRow][0]);
-    });
-  }
-  unroll<kRows>([&](auto row) MINICPM_BODY {
-    constexpr int kRow = decltype(row)::value;
-    dots[kRow] = sum((acc[kRow][0] + acc[kRow][1]) + (acc[kRow][2] + acc[kRow][3]));
-  });
-}
-
-/// Products of one weight row with all rows of activations, four at a time.
-template <class E>
-void gemv_plain(const ProductArgs& args) {
-  const int64_t x_stride = args.x_stride / 4;
-  float dots[kMaxGemvRows];
-  for (int64_t col = 0; col < args.cols; ++col) {
-    const uint8_t* w = args.w + col * args.w_stride;
-    const auto* x = static_cast<const float*>(args.x);
-    int64_t r = 0;
-    for (; r + 4 <= args.rows; r += 4)
-      plain_dots<E, 4>(w, x + r * x_stride, x_stride, args.k, dots + r);
-    if (args.rows - r == 3) plain_dots<E, 3>(w, x + r * x_stride, x_stride, args.k, dots + r);
-    if (args.rows - r == 2) plain_dots<E, 2>(w, x + r * x_stride, x_stride, args.k, dots + r);
-    if (args.rows - r == 1) plain_dots<E, 1>(w, x + r * x_stride, x_stride, args.k, dots + r);
-    const float bias = args.bias != nullptr ? args.bias[col] : 0.0f;
-    for (r = 0; r < args.rows; ++r)
-      args.out[r * args.out_stride + col] = dots[r] + bias;
   }
 }

@@ -1,56 +1,6 @@
-// Products with many rows of activations. Both kinds below share the plan: k is cut into chunks; for each chunk and
-// each panel of weight rows the panel is unpacked once, with the weights of all its rows side by side, and every tile
-// of activations is multiplied with it while it is in cache. Sums over k are carried from chunk to chunk in the output.
-// Included after gemv.inl. The ISA defines kDenseVecs, kDenseRows, kQ8Vecs and kQ8Rows: columns of a panel in vectors
-// and rows of a tile, such that the sums of a tile fit into the registers.
-
-/// Tiles are as few as possible and differ by at most one row.
-MINICPM_INLINE int64_t count_tiles(int64_t rows, int64_t tile_rows) {
-  return (rows + tile_rows - 1) / tile_rows;
-}
-MINICPM_INLINE int64_t first_row(int64_t tile, int64_t rows, int64_t tiles) {
-  return rows * tile / tiles;
-}
-
-/// Calls kernel(Int<rows>) for the number of rows of a tile. More than kMax rows make tiles of at least kMax / 2.
-template <int kMax, int kRows = (kMax + 1) / 2, class Kernel>
-MINICPM_INLINE void with_rows(int64_t rows, Kernel&& kernel) {
-  if constexpr (kRows < kMax) {
-    if (rows != kRows) return with_rows<kMax, kRows + 1>(rows, kernel);
-  }
-  kernel(Int<kRows>{});
-}
-
-/// Where a tile's sums come from and go to. Panels that reach beyond the last column go through `edge`.
-template <int kCols, int kRows>
-struct TileOutput {
-  alignas(64) float edge[kRows * kCols];
-  alignas(64) float bias[kCols];
-
-  void set_bias(const float* from, int64_t cols) {
-    for (int64_t c = 0; c < kCols; ++c)
-      bias[c] = from != nullptr && c < cols ? from[c] : 0.0f;
-  }
-};
-
-/// Runs kernel(sums, stride, out, stride) for one tile: it reads the sums so far and writes the new ones.
-template <int kCols, int kRows, class Kernel>
-MINICPM_INLINE void run_tile(TileOutput<kCols, kRows>& t, float* out, int64_t stride, int64_t rows, int64_t cols,
-                             bool first_chunk, Kernel&& kernel) {
-  if (cols >= kCols) {
-    kernel(first_chunk ? t.bias : out, first_chunk ? 0 : stride, out, stride);
-    return;
-  }
-  if (!first_chunk) {
-    for (int64_t r = 0; r < rows; ++r)
-      __builtin_memcpy(t.edge + r * kCols, out + r * stride, static_cast<size_t>(cols) * sizeof(float));
-  }
-  kernel(first_chunk ? t.bias : t.edge, first_chunk ? 0 : kCols, t.edge, kCols);
-  for (int64_t r = 0; r < rows; ++r)
-    __builtin_memcpy(out + r * stride, t.edge + r * kCols, static_cast<size_t>(cols) * sizeof(float));
-}
-
-// ---- int8 ----------------------------------------------------------------------------------------------------------
+// Products of many rows of int8 activations with block formats. Included after gemm_common.inl. The ISA defines kQ8Vecs
+// and kQ8Rows: the columns of a panel in vectors and the rows of a tile, such that the sums of a tile fit into the
+// registers twice, as int32 and as f32.
 
 constexpr int kQ8Cols = kQ8Vecs * kSumLanes;
 constexpr int kQ8ChunkGroups = 16;  // 512 weights: codes and scales of a panel stay in L1
@@ -257,126 +207,51 @@ void gemm_q8(const ProductArgs& args) {
   }
 }
 
-// ---- f32 and bf16 --------------------------------------------------------------------------------------------------
+// ---- activations ---------------------------------------------------------------------------------------------------
 
-constexpr int kDenseCols = kDenseVecs * kLanes;
-constexpr int kDenseDepth = 256;  // 32-bit words of k in a chunk: one f32 or two bf16 each
-constexpr int kDenseUnroll = 4;   // chunks are filled up to a multiple of this with zeros
-static_assert(kDenseCols % kSumLanes == 0);
-
-struct alignas(64) DensePanel {
-  float words[kDenseDepth * kDenseCols];  // [k][column]
-  float rows[kSumLanes * kDenseDepth];    // of some columns as they were read
-};
-
-/// Two multiply-adds of the word pairs, or one.
-struct MultiplyF32 {
-  MINICPM_INLINE Vec run(Vec acc, Vec w, Vec x) { return fma(w, x, acc); }
-};
-
-template <class M, int kRows>
-__attribute__((noinline)) void dense_tile(const float* a, const float* b, int64_t depth, const float* from,
-                                          int64_t from_stride, float* out, int64_t out_stride) {
-  Vec acc[kRows][kDenseVecs];
-  unroll<kRows * kDenseVecs>([&](auto i) MINICPM_BODY {
-    constexpr int r = decltype(i)::value / kDenseVecs, v = decltype(i)::value % kDenseVecs;
-    acc[r][v] = zero();
-  });
-  for (int64_t k = 0; k < depth; k += kDenseUnroll) {
-    unroll<kDenseUnroll>([&](auto step) MINICPM_BODY {
-      constexpr int kStep = decltype(step)::value;
-      Vec w[kDenseVecs];
-      unroll<kDenseVecs>([&](auto v) MINICPM_BODY {
-        w[decltype(v)::value] = load(b + kStep * kDenseCols + decltype(v)::value * kLanes);
-      });
-      unroll<kRows>([&](auto row) MINICPM_BODY {
-        constexpr int r = decltype(row)::value;
-        const Vec x = set1(a[kStep * kRows + r]);
-        unroll<kDenseVecs>([&](auto v) MINICPM_BODY {
-          acc[r][decltype(v)::value] = M::run(acc[r][decltype(v)::value], w[decltype(v)::value], x);
-        });
-      });
-    });
-    a += kDenseUnroll * kRows;
-    b += kDenseUnroll * kDenseCols;
-  }
-  unroll<kRows * kDenseVecs>([&](auto i) MINICPM_BODY {
-    constexpr int r = decltype(i)::value / kDenseVecs, v = decltype(i)::value % kDenseVecs;
-    store(out + r * out_stride + v * kLanes, load(from + r * from_stride + v * kLanes) + acc[r][v]);
-  });
+int64_t q8_row_bytes(int64_t k) {
+  return (k + kBlockK - 1) / kBlockK * static_cast<int64_t>(sizeof(ActBlock));
 }
-
-/// Sources of panel words: fill() writes words [word, word + count) of a weight row, f32 each.
-template <class E>
-struct PlainSource {
-  MINICPM_INLINE int64_t words(int64_t k) { return k; }
-  MINICPM_INLINE void fill(const uint8_t* w, int64_t, int64_t word, int64_t count, float* out) {
-    w += word * E::kBytes;
-    int64_t i = 0;
-    for (; i + kLanes <= count; i += kLanes)
-      store(out + i, E::read(w + i * E::kBytes, Whole{}));
-    if (i < count) store(out + i, E::read(w + i * E::kBytes, First{static_cast<int>(count - i)}));
-  }
-};
-template <class L>
-struct BlockSource {
-  MINICPM_INLINE int64_t words(int64_t k) { return k; }
-  MINICPM_INLINE void fill(const uint8_t* w, int64_t k, int64_t word, int64_t, float* out) {
-    static_assert(kDenseDepth == kBlockK);
-    RowBlocks<L> weights(k);
-    weights.set_row(w);
-    expand_block<L>(weights.block(word / kBlockK), out);
-  }
-};
-
-template <class Source>
-MINICPM_INLINE void fill_panel(const ProductArgs& args, int64_t col, int64_t word, int64_t count, DensePanel& panel) {
-  const int64_t padded = round_up(count, kSumLanes);
-  for (int first = 0; first < kDenseCols; first += kSumLanes) {
-    for (int c = 0; c < kSumLanes; ++c) {
-      float* row = panel.rows + c * kDenseDepth;
-      Source::fill(args.w + smaller(col + first + c, args.cols - 1) * args.w_stride, args.k, word, count, row);
-      for (int64_t i = count; i < padded; ++i)
-        row[i] = 0.0f;
-    }
-    for (int64_t k = 0; k < padded; k += kSumLanes) {
-      Codes words[kSumLanes];
-      unroll<kSumLanes>([&](auto c) MINICPM_BODY {
-        words[decltype(c)::value] = load_codes(panel.rows + decltype(c)::value * kDenseDepth + k);
-      });
-      transpose(words);
-      unroll<kSumLanes>([&](auto i) MINICPM_BODY {
-        store_codes(panel.words + (k + decltype(i)::value) * kDenseCols + first, words[decltype(i)::value]);
-      });
-    }
+/// Requires k % 32 == 0. What lies beyond k in the last block is zero.
+void q8_row(const float* x, int64_t k, void* out) {
+  auto* blocks = static_cast<ActBlock*>(out);
+  if (k % kBlockK != 0) __builtin_memset(blocks + k / kBlockK, 0, sizeof(ActBlock));
+  for (int64_t group = 0; group < k / 32; ++group) {
+    ActBlock& block = blocks[group / 8];
+    const int64_t g = group % 8;
+    int32_t sums[2];
+    const float d = quantize_group(x + group * 32, block.q + g * 32, sums);
+    block.d[g] = block.d16[2 * g] = block.d16[2 * g + 1] = d;
+    block.sum16[2 * g] = d * static_cast<float>(sums[0]);
+    block.sum16[2 * g + 1] = d * static_cast<float>(sums[1]);
+    block.sum[g] = d * static_cast<float>(sums[0] + sums[1]);
   }
 }
 
-template <class Source, class M>
-void gemm_dense(const ProductArgs& args) {
-  auto& panel = *static_cast<DensePanel*>(args.scratch);
-  TileOutput<kDenseCols, kDenseRows> t;
-  const int64_t words = Source::words(args.k);
-  const int64_t tiles = count_tiles(args.rows, kDenseRows);
-  for (int64_t word = 0; word < words; word += kDenseDepth) {
-    const int64_t count = smaller<int64_t>(kDenseDepth, words - word);
-    const int64_t depth = round_up(count, kDenseUnroll);
-    const float* chunk = static_cast<const float*>(args.x) + word * args.rows;
-    for (int64_t col = 0; col < args.cols; col += kDenseCols) {
-      fill_panel<Source>(args, col, word, count, panel);
-      t.set_bias(args.bias != nullptr ? args.bias + col : nullptr, args.cols - col);
-      for (int64_t tile = 0; tile < tiles; ++tile) {
-        const int64_t row = first_row(tile, args.rows, tiles);
-        const int64_t rows = first_row(tile + 1, args.rows, tiles) - row;
-        const float* a = chunk + row * depth;
-        float* out = args.out + row * args.out_stride + col;
-        run_tile(t, out, args.out_stride, rows, args.cols - col, word == 0,
-                 [&](const float* from, int64_t from_stride, float* to, int64_t to_stride) MINICPM_BODY {
-                   with_rows<kDenseRows>(rows, [&](auto r) MINICPM_BODY {
-                     dense_tile<M, decltype(r)::value>(a, panel.words, depth, from, from_stride, to, to_stride);
-                   });
-                 });
-      }
+int64_t q8_tile_row_bytes(int64_t k) {
+  return k / 32 * kQ8GroupBytes;
+}
+void q8_tile_of(const float* x, int64_t x_stride, int64_t k, int64_t rows, int64_t tile, void* out) {
+  const int64_t tiles = count_tiles(rows, kQ8Rows);
+  const int64_t row = first_row(tile, rows, tiles);
+  const int64_t count = first_row(tile + 1, rows, tiles) - row;
+  for (int64_t g = 0; g < k / 32; ++g) {
+    const int64_t g0 = g / kQ8ChunkGroups * kQ8ChunkGroups;
+    const int64_t chunk_groups = smaller<int64_t>(kQ8ChunkGroups, k / 32 - g0);
+    uint8_t* chunk = static_cast<uint8_t*>(out) + g0 * rows * kQ8GroupBytes;
+    uint8_t* group = chunk + (row * chunk_groups + (g - g0) * count) * kQ8GroupBytes;
+    auto* scales = reinterpret_cast<float*>(group + 32 * count);
+    auto* negated = reinterpret_cast<int32_t*>(scales + 2 * count);
+    for (int64_t r = 0; r < count; ++r) {
+      alignas(32) int8_t codes[32];
+      int32_t sums[2];
+      const float d = quantize_group(x + (row + r) * x_stride + g * 32, codes, sums);
+      for (int64_t quad = 0; quad < 8; ++quad)
+        __builtin_memcpy(group + (quad * count + r) * 4, codes + quad * 4, 4);
+      scales[r] = d;
+      scales[count + r] = d * static_cast<float>(sums[0] + sums[1]);
+      negated[r] = -sums[0];
+      negated[count + r] = -sums[1];
     }
   }
 }
