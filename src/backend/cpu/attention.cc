@@ -135,36 +135,44 @@ int64_t Attention::rows_per_tile(int64_t rows, int64_t heads, int64_t group, int
 void Attention::plan(const PagedCall& call) {
   // Up to this many queries the row kernels do less work than tiles with their empty lanes.
   const int64_t few_queries = kernels_.lanes * 3 / 4;
-  const int64_t group = call.group(), d = call.head_dim();
+  const Batch& batch = call.batch;
   int64_t scratch = 0;
-  parts_size_ = 0;
   tasks_.clear();
-  for (int64_t s = 0; s < call.batch.sequences(); ++s) {
-    const int64_t first_row = call.batch.row_starts[s], rows = call.batch.row_starts[s + 1] - first_row;
-    if (rows == 0) continue;
-    if (rows * group <= few_queries) {
-      const int64_t keys = call.keys(first_row, rows);
-      for (int64_t head = 0; head < call.kv.kv_heads; ++head) {
-        for (int64_t key = 0; key < keys; key += kPartKeys) {
-          tasks_.push_back({s, head, first_row, rows, key, parts_size_});
-          parts_size_ += rows * group * (d + 2);
-        }
-      }
-      scratch = std::max(scratch, rows * group * (d + kPartKeys));
-      continue;
-    }
-    const int64_t step = rows_per_tile(rows, call.kv.kv_heads, group, d);
-    // Later rows see more keys: the longest tasks first.
-    for (int64_t r = (rows - 1) / step * step; r >= 0; r -= step) {
-      for (int64_t head = 0; head < call.kv.kv_heads; ++head)
-        tasks_.push_back({s, head, first_row + r, std::min(step, rows - r), 0, -1});
-    }
-    scratch = std::max(scratch, tile_scratch(kernels_, step * group, d));
+  parts_size_ = 0;
+  for (int64_t s = 0; s < batch.sequences(); ++s) {
+    const int64_t rows = batch.row_starts[s + 1] - batch.row_starts[s];
+    if (rows * call.group() > few_queries) scratch = std::max(scratch, plan_tiles(call, s));
   }
-  std::stable_partition(tasks_.begin(), tasks_.end(), [](const Task& task) { return task.part < 0; });
+  for (int64_t s = 0; s < batch.sequences(); ++s) {
+    const int64_t rows = batch.row_starts[s + 1] - batch.row_starts[s];
+    if (rows * call.group() <= few_queries) scratch = std::max(scratch, plan_parts(call, s));
+  }
   parts_.reserve(parts_size_);
   for (Scratch& memory : scratch_)
     memory.reserve(scratch);
+}
+
+int64_t Attention::plan_tiles(const PagedCall& call, int64_t sequence) {
+  const int64_t first_row = call.batch.row_starts[sequence], rows = call.batch.row_starts[sequence + 1] - first_row;
+  const int64_t step = rows_per_tile(rows, call.kv.kv_heads, call.group(), call.head_dim());
+  // Later rows see more keys: the longest tasks first.
+  for (int64_t r = (rows - 1) / step * step; r >= 0; r -= step) {
+    for (int64_t head = 0; head < call.kv.kv_heads; ++head)
+      tasks_.push_back({sequence, head, first_row + r, std::min(step, rows - r), 0, -1});
+  }
+  return tile_scratch(kernels_, step * call.group(), call.head_dim());
+}
+
+int64_t Attention::plan_parts(const PagedCall& call, int64_t sequence) {
+  const int64_t first_row = call.batch.row_starts[sequence], rows = call.batch.row_starts[sequence + 1] - first_row;
+  const int64_t keys = call.keys(first_row, rows), queries = rows * call.group(), d = call.head_dim();
+  for (int64_t head = 0; head < call.kv.kv_heads; ++head) {
+    for (int64_t key = 0; key < keys; key += kPartKeys) {
+      tasks_.push_back({sequence, head, first_row, rows, key, parts_size_});
+      parts_size_ += queries * (d + 2);
+    }
+  }
+  return queries * (d + kPartKeys);
 }
 
 void Attention::paged(Tensor out, Tensor q, const KvLayer& kv, const Batch& batch, float scale) {

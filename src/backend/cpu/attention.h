@@ -45,7 +45,11 @@ class Attention {
     int64_t part;       // where its results begin in parts_ (row kernels); -1: a tile
   };
 
+  /// Fills tasks_, tiles first, and makes room for scratch memory and partial results.
   void plan(const PagedCall& call);
+  /// Append the tasks of one sequence and return the floats of scratch memory that each needs.
+  int64_t plan_tiles(const PagedCall& call, int64_t sequence);
+  int64_t plan_parts(const PagedCall& call, int64_t sequence);
   void run_paged_tile(const PagedCall& call, const Task& task, int worker);
   void run_part(const PagedCall& call, const Task& task, int worker);
   void combine_parts(const PagedCall& call, const Task& first_part);

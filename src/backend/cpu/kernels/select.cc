@@ -43,25 +43,25 @@ std::span<const Isa> all_isas() {
 }
 
 const Isa& select_isa(std::string_view requested) {
-  std::string_view name = requested;
+  std::string_view name = requested, origin;
   if (name.empty()) {
     const char* variable = std::getenv("MINICPM_ISA");
     if (variable != nullptr) name = variable;
+    origin = "MINICPM_ISA: ";
   }
-  const std::span<const Isa> isas = all_isas();
   const Isa* best = nullptr;
   std::string known;
-  for (const Isa& isa : isas) {
+  for (const Isa& isa : all_isas()) {
     if (!name.empty() && isa.name == name) {
-      if (!isa.supported) fail(ErrorCode::kUnsupported, "this processor lacks the instruction set \"{}\"", name);
-      return isa;
+      if (isa.supported) return isa;
+      fail(ErrorCode::kUnsupported, "{}this processor lacks the instruction set \"{}\"", origin, name);
     }
     if (isa.supported) best = &isa;
     known += known.empty() ? "" : ", ";
     known += isa.name;
   }
   if (!name.empty()) {
-    fail(ErrorCode::kInvalidRequest, "unknown instruction set \"{}\"; this build has {}", name, known);
+    fail(ErrorCode::kInvalidRequest, "{}unknown instruction set \"{}\"; this build has {}", origin, name, known);
   }
   return *best;
 }
