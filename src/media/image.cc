@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <climits>
 #include <cstring>
+#include <new>
 
 #include "base/checked.h"
 #include "base/error.h"
@@ -74,9 +75,14 @@ Image decode_image(std::span<const std::byte> bytes, std::string_view source, co
     fail(ErrorCode::kUnsupported, "{}: has {} bytes, expected at most {}", source, bytes.size(),
          options.limits.max_file_bytes);
   }
-  DecodedFile decoded = recognise(file).decode(file);
-  if (!options.apply_exif_orientation || decoded.exif.empty()) return std::move(decoded.image);
-  return apply_orientation(std::move(decoded.image), exif_orientation(decoded.exif));
+  const Signature& format = recognise(file);
+  try {
+    DecodedFile decoded = format.decode(file);
+    if (!options.apply_exif_orientation || decoded.exif.empty()) return std::move(decoded.image);
+    return apply_orientation(std::move(decoded.image), exif_orientation(decoded.exif));
+  } catch (const std::bad_alloc&) {
+    fail(ErrorCode::kOutOfMemory, "{}: no memory to decode this {} file", source, format.name);
+  }
 }
 
 Image load_image(const std::filesystem::path& file, const DecodeOptions& options) {
@@ -107,11 +113,7 @@ Image allocate_image(const ImageFile& file, uint64_t width, uint64_t height) {
          height, limit);
   }
   Image image{static_cast<int>(width), static_cast<int>(height), {}};
-  try {
-    image.rgb.resize(static_cast<size_t>(*pixels) * 3);
-  } catch (const std::bad_alloc&) {
-    fail(ErrorCode::kOutOfMemory, "{}: no memory for {}x{} pixels", file.name, width, height);
-  }
+  image.rgb.resize(static_cast<size_t>(*pixels) * 3);
   return image;
 }
 

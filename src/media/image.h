@@ -30,7 +30,8 @@ struct DecodeOptions {
 };
 
 /// JPEG, PNG, WebP, BMP or GIF (first frame), told by content, converted to RGB as Pillow's convert("RGB") does: alpha
-/// dropped, palette and grey expanded. `source` names the picture in messages. Throws Error bad_file, unsupported.
+/// dropped, palette and grey expanded. `source` names the picture in messages. Throws Error bad_file, unsupported,
+/// out_of_memory.
 Image decode_image(std::span<const std::byte> bytes, std::string_view source, const DecodeOptions& options = {});
 /// The same from a file; also throws not_found and io.
 Image load_image(const std::filesystem::path& file, const DecodeOptions& options = {});

@@ -1,6 +1,7 @@
 // JPEG through libjpeg-turbo, with the settings of Pillow: accurate integer DCT, smooth ("fancy") upsampling, colours
 // converted by the library. Like Pillow we show damaged data as far as the library can read it, but refuse a file that
 // ends early.
+#include <algorithm>
 #include <csetjmp>
 #include <cstdio>  // jpeglib.h needs FILE
 #include <cstring>
@@ -97,16 +98,22 @@ class JpegReader {
     return status == JPEG_SUSPENDED ? Outcome::kEndsEarly : Outcome::kOk;
   }
 
-  /// Decodes into rows of `row_bytes` bytes; `space` is the space of the decoded samples.
-  Outcome decode(J_COLOR_SPACE space, uint8_t* pixels, size_t row_bytes) {
+  /// `space` is the colour space of the decoded samples.
+  Outcome start(J_COLOR_SPACE space) {
     if (setjmp(errors_.escape)) return Outcome::kFailed;
     info_.out_color_space = space;
-    if (!jpeg_start_decompress(&info_)) return Outcome::kEndsEarly;
-    while (info_.output_scanline < info_.output_height) {
-      JSAMPROW row = pixels + info_.output_scanline * row_bytes;
-      if (jpeg_read_scanlines(&info_, &row, 1) != 1) return Outcome::kEndsEarly;
-    }
-    jpeg_finish_decompress(&info_);  // without the end marker it waits for more data, but every row is there
+    return jpeg_start_decompress(&info_) ? Outcome::kOk : Outcome::kEndsEarly;
+  }
+
+  Outcome read_row(uint8_t* samples) {
+    if (setjmp(errors_.escape)) return Outcome::kFailed;
+    JSAMPROW row = samples;
+    return jpeg_read_scanlines(&info_, &row, 1) == 1 ? Outcome::kOk : Outcome::kEndsEarly;
+  }
+
+  Outcome finish() {
+    if (setjmp(errors_.escape)) return Outcome::kFailed;
+    jpeg_finish_decompress(&info_);  // without the end mark it waits for more data, but every row is there
     return Outcome::kOk;
   }
 
@@ -139,14 +146,33 @@ std::vector<uint8_t> find_exif(const jpeg_decompress_struct& info) {
 }
 
 /// The samples are inverted ink amounts, as Adobe programs write them; Pillow takes every four-colour JPEG so.
-void convert_inverted_cmyk(const uint8_t* cmyk, int64_t num_pixels, uint8_t* out) {
-  for (int64_t i = 0; i < num_pixels; ++i, cmyk += 4, out += 3) {
+void convert_inverted_cmyk(const uint8_t* cmyk, int width, uint8_t* out) {
+  for (int x = 0; x < width; ++x, cmyk += 4, out += 3) {
     const int white = cmyk[3];  // what black leaves
     for (int c = 0; c < 3; ++c) {
       const int product = (255 - cmyk[c]) * white + 128;
       out[c] = static_cast<uint8_t>(std::max(0, white - ((product + (product >> 8)) >> 8)));  // product / 255, rounded
     }
   }
+}
+
+void decode_rows(const ImageFile& file, JpegReader& reader, Image* image) {
+  const ColorTable grey = ColorTable::grey();
+  std::vector<uint8_t> cmyk;
+  J_COLOR_SPACE space = JCS_RGB;
+  if (reader.info().num_components == 1) space = JCS_GRAYSCALE;
+  if (reader.info().num_components == 4) {
+    space = JCS_CMYK;
+    cmyk.resize(static_cast<size_t>(image->width) * 4);
+  }
+  require(reader.start(space), file, reader);
+  for (int y = 0; y < image->height; ++y) {
+    uint8_t* row = image->rgb.data() + static_cast<size_t>(y) * image->width * 3;
+    require(reader.read_row(space == JCS_CMYK ? cmyk.data() : row), file, reader);
+    if (space == JCS_GRAYSCALE) expand_indices(row, grey, image->width, row);
+    if (space == JCS_CMYK) convert_inverted_cmyk(cmyk.data(), image->width, row);
+  }
+  require(reader.finish(), file, reader);
 }
 
 }  // namespace
@@ -158,26 +184,9 @@ DecodedFile decode_jpeg(const ImageFile& file) {
   if (components != 1 && components != 3 && components != 4) {
     fail(ErrorCode::kUnsupported, "{}: the JPEG has {} colour components, expected 1, 3 or 4", file.name, components);
   }
-
-  DecodedFile result;
-  result.image = allocate_image(file, reader.info().image_width, reader.info().image_height);
-  result.exif = find_exif(reader.info());
-  Image& image = result.image;
-  const auto width = static_cast<size_t>(image.width);
-  if (components == 3) {
-    require(reader.decode(JCS_RGB, image.rgb.data(), width * 3), file, reader);
-  } else if (components == 1) {
-    require(reader.decode(JCS_GRAYSCALE, image.rgb.data(), width * 3), file, reader);
-    const ColorTable grey = ColorTable::grey();
-    for (int y = 0; y < image.height; ++y) {
-      uint8_t* row = image.rgb.data() + static_cast<size_t>(y) * width * 3;
-      expand_indices(row, grey, image.width, row);
-    }
-  } else {
-    std::vector<uint8_t> cmyk(width * image.height * 4);
-    require(reader.decode(JCS_CMYK, cmyk.data(), width * 4), file, reader);
-    convert_inverted_cmyk(cmyk.data(), static_cast<int64_t>(width) * image.height, image.rgb.data());
-  }
+  DecodedFile result{allocate_image(file, reader.info().image_width, reader.info().image_height),
+                     find_exif(reader.info())};
+  decode_rows(file, reader, &result.image);
   if (reader.has_warnings()) log_warning("{}: the JPEG data is damaged: {}", file.name, reader.message());
   return result;
 }
