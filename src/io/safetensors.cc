@@ -192,10 +192,6 @@ StoredTensor place(const Entry& entry, std::span<const std::byte> data, const st
          entry.name, end - begin, *entry.dtype);
   }
   const std::byte* address = data.data() + begin;
-  if (*size > 0 && reinterpret_cast<uintptr_t>(address) % static_cast<uintptr_t>(element_alignment(*dtype)) != 0) {
-    fail(ErrorCode::kUnsupported, "{}: the data of tensor \"{}\" is not aligned for {}", path, entry.name,
-         *entry.dtype);
-  }
   StoredTensor tensor{entry.name, {}, path};
   tensor.view.data = address;
   tensor.view.dtype = *dtype;
@@ -205,20 +201,37 @@ StoredTensor place(const Entry& entry, std::span<const std::byte> data, const st
   return tensor;
 }
 
-/// One or more mapped files as one source.
+bool is_aligned(const Weight& view) {
+  return reinterpret_cast<uintptr_t>(view.data) % static_cast<uintptr_t>(element_alignment(view.dtype)) == 0;
+}
+
+/// One or more mapped files as one source. The format does not align tensors, so one behind a tensor of small elements
+/// can lie at an address that its own elements cannot be read from; such a tensor is copied.
 class MappedSafetensors : public WeightSource {
  public:
   MappedSafetensors(std::string path, std::vector<std::shared_ptr<const FileMap>> maps,
                     std::vector<StoredTensor> tensors)
-      : path_(std::move(path)), maps_(std::move(maps)), table_(std::move(tensors)) {}
+      : path_(std::move(path)), maps_(std::move(maps)), table_(aligned(std::move(tensors))) {}
 
   const StoredTensor* find(std::string_view name) const override { return table_.find(name); }
   const std::vector<StoredTensor>& tensors() const override { return table_.tensors(); }
   const std::string& path() const override { return path_; }
 
  private:
+  std::vector<StoredTensor> aligned(std::vector<StoredTensor> tensors) {
+    for (StoredTensor& tensor : tensors) {
+      if (is_aligned(tensor.view)) continue;
+      const auto bytes = static_cast<size_t>(stored_bytes(tensor.view));
+      copies_.push_back(std::make_unique<std::byte[]>(bytes));
+      std::memcpy(copies_.back().get(), tensor.view.data, bytes);
+      tensor.view.data = copies_.back().get();
+    }
+    return tensors;
+  }
+
   std::string path_;
   std::vector<std::shared_ptr<const FileMap>> maps_;
+  std::vector<std::unique_ptr<std::byte[]>> copies_;  // of misaligned tensors
   TensorTable table_;
 };
 
