@@ -109,6 +109,7 @@ const LinearKernels& linear_kernels(std::string_view isa) {
   }();
   if (isa == "avx512_bf16") return kWithBF16;
   if (isa == "avx512") return avx512::kLinear;
+  if (isa == "avx2") return avx2::kLinear;
 #endif
   return scalar::kLinear;
 }

@@ -10,6 +10,7 @@ constexpr int kCodeLanes = 4 * kSumLanes;  // codes in a vector
 constexpr int kSignedOffset = 128;         // what dot_signed adds to the codes, and to_panel
 constexpr bool kSignedPanels = false;      // panels of signed codes are multiplied by `dot`
 
+constexpr int kBlockK = 256;               // weights that a loader sees at a time
 constexpr float kSmallestScaled = 1e-30f;  // groups of activations below this count as zero
 
 /// 64 codes (int8 or uint8) or 16 int32.
@@ -46,8 +47,8 @@ MINICPM_INLINE Codes broadcast4(const void* p) {
   __builtin_memcpy(&x, p, sizeof(x));
   return {_mm512_set1_epi32(x)};
 }
-MINICPM_INLINE Codes add(Codes a, Codes b) {
-  return {_mm512_add_epi32(a.v, b.v)};
+MINICPM_INLINE Codes subtract(Codes a, Codes b) {
+  return {_mm512_sub_epi32(a.v, b.v)};
 }
 MINICPM_INLINE Codes shift_left(Codes a, Codes counts) {
   return {_mm512_sllv_epi32(a.v, counts.v)};
@@ -164,6 +165,17 @@ MINICPM_INLINE void transpose(Codes (&v)[kSumLanes]) {
   MINICPM_LANES(v[3], v[7], v[11], v[15])
 #undef MINICPM_QUAD
 #undef MINICPM_LANES
+}
+
+/// Scales of the groups of 16 rows, from one row after another to out[group * stride + row].
+template <int kCount>
+MINICPM_INLINE void transpose_scales(const float (&rows)[kSumLanes][16], float* out, int64_t stride) {
+  Codes v[kSumLanes];
+  for (int c = 0; c < kSumLanes; ++c)
+    v[c] = load_codes(rows[c]);
+  transpose(v);
+  for (int g = 0; g < kCount; ++g)
+    store_codes(out + g * stride, v[g]);
 }
 
 }  // namespace minicpm::cpu::avx512

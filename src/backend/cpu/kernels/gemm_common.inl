@@ -49,3 +49,26 @@ MINICPM_INLINE void run_tile(TileOutput<kCols, kRows>& t, float* out, int64_t st
   for (int64_t r = 0; r < rows; ++r)
     __builtin_memcpy(out + r * stride, t.edge + r * kCols, static_cast<size_t>(cols) * sizeof(float));
 }
+
+/// Brings the next piece of a panel's weight rows into the cache while the tiles of the present one are multiplied.
+class PanelPrefetch {
+ public:
+  /// The next piece is bytes [begin, begin + size) of the rows from column `col` on, or, after the end of the rows, the
+  /// first bytes of those of the next panel.
+  PanelPrefetch(const ProductArgs& args, int64_t col, int64_t cols, int64_t begin, int64_t size, int64_t tiles)
+      : p_(args.w + col * args.w_stride + begin), stride_(args.w_stride), size_(size), left_(cols) {
+    if (begin >= args.w_stride) p_ += cols * args.w_stride - begin;
+    rows_per_step_ = (cols + tiles - 1) / tiles;
+  }
+  /// Called once for each tile.
+  void step() {
+    for (int64_t i = 0; i < rows_per_step_ && left_ > 0; ++i, --left_, p_ += stride_) {
+      for (int64_t byte = 0; byte < size_ + 63; byte += 64)
+        __builtin_prefetch(p_ + byte);
+    }
+  }
+
+ private:
+  const uint8_t* p_;
+  int64_t stride_, size_, left_, rows_per_step_;
+};

@@ -4,8 +4,8 @@
 
 constexpr int kQ8Cols = kQ8Vecs * kSumLanes;
 constexpr int kQ8ChunkGroups = 16;  // 512 weights: codes and scales of a panel stay in L1
-// A group of 32 activations in a tile of R rows: 8 x R x 4 codes, then R each of: scale, scale * sum (f32), and the
-// negated sums of both halves (int32).
+// A group of 32 activations in a tile of R rows: 8 x R x 4 codes, then R each of: scale, scale * sum of the codes
+// (f32), negated sum of the codes, negated sum of the first 16 codes (int32).
 constexpr int kQ8GroupBytes = 32 + 4 * 4;
 
 /// How offsets and minima enter.
@@ -19,8 +19,15 @@ struct alignas(64) Q8Panel {
   uint8_t codes[kQ8ChunkGroups * 32 * kQ8Cols];  // [k / 4][column][4]
   float d[kQ8ChunkGroups * 2 * kQ8Cols];         // [group][column]
   float m[kQ8ChunkGroups * 2 * kQ8Cols];
-  float scales[2][kSumLanes][16];  // of one block of 256 of each column
 };
+
+/// The negated sum of a group of 32 (kHalves 1) or of half of it, from those in a tile.
+template <int kHalves, int kHalf>
+MINICPM_INLINE Codes negated_sum(const int32_t* sums, int rows) {
+  if constexpr (kHalves == 1) return broadcast4(sums);
+  if constexpr (kHalf == 0) return broadcast4(sums + rows);
+  return subtract(broadcast4(sums), broadcast4(sums + rows));
+}
 
 template <int kRows, int kGroup, Correction kCorrection, bool kSignedCodes>
 MINICPM_INLINE void q8_tile(const uint8_t* a, const Q8Panel& panel, int64_t groups, int shift, const float* from,
@@ -47,9 +54,7 @@ MINICPM_INLINE void q8_tile(const uint8_t* a, const Q8Panel& panel, int64_t grou
         constexpr int r = decltype(row)::value;
         Codes start = zero_codes();
         if constexpr (kCorrection == Correction::kShift) {
-          start = broadcast4(a_half + kHalf * kRows + r);
-          if constexpr (kHalves == 1) start = add(start, broadcast4(a_half + kRows + r));
-          start = shift_left(start, shifts);
+          start = shift_left(negated_sum<kHalves, kHalf>(a_half + r, kRows), shifts);
         }
         unroll<kQ8Vecs>([&](auto v) MINICPM_BODY { acc[r][decltype(v)::value] = start; });
       });
@@ -78,8 +83,7 @@ MINICPM_INLINE void q8_tile(const uint8_t* a, const Q8Panel& panel, int64_t grou
           constexpr int r = decltype(row)::value;
           Sums x = set_sums(a_sum[r]);
           if constexpr (kHalves == 2) {
-            // The tile holds negated sums of the codes.
-            x = to_float(broadcast4(a_half + kHalf * kRows + r)) * set_sums(-a_scale[r]);
+            x = to_float(negated_sum<kHalves, kHalf>(a_half + r, kRows)) * set_sums(-a_scale[r]);
           }
           unroll<kQ8Vecs>([&](auto vec) MINICPM_BODY {
             constexpr int v = decltype(vec)::value;
@@ -109,8 +113,6 @@ __attribute__((noinline)) void q8_tile_kernel(const uint8_t* a, const Q8Panel& p
 /// Block `index` of kSumLanes weight rows: codes to columns `vec` of the panel at k = `k`.
 template <class L>
 MINICPM_INLINE void unpack_block(const uint8_t* const (&blocks)[kSumLanes], Q8Panel& panel, int k, int vec) {
-  for (int c = 0; c < kSumLanes; ++c)
-    L::scales(blocks[c], panel.scales[0][c], panel.scales[1][c]);
   unroll<kSteps>([&](auto step) MINICPM_BODY {
     constexpr int kStep = decltype(step)::value;
     Codes codes[kSumLanes];
@@ -124,20 +126,8 @@ MINICPM_INLINE void unpack_block(const uint8_t* const (&blocks)[kSumLanes], Q8Pa
       store_codes(out + decltype(i)::value * kQ8Vecs * kCodeLanes, codes[decltype(i)::value]);
     });
   });
-  constexpr int kGroupsPerBlock = kBlockK / L::kGroup;
-  unroll<(L::kMin ? 2 : 1)>([&](auto which) MINICPM_BODY {
-    constexpr int kWhich = decltype(which)::value;
-    for (int first = 0; first < kGroupsPerBlock; first += kSumLanes) {
-      Codes values[kSumLanes];
-      unroll<kSumLanes>([&](auto c) MINICPM_BODY {
-        values[decltype(c)::value] = load_codes(&panel.scales[kWhich][decltype(c)::value][first]);
-      });
-      transpose(values);
-      float* out = (kWhich == 0 ? panel.d : panel.m) + (k / L::kGroup + first) * kQ8Cols + vec * kSumLanes;
-      unroll<(kGroupsPerBlock < kSumLanes ? kGroupsPerBlock : kSumLanes)>(
-          [&](auto i) MINICPM_BODY { store_codes(out + decltype(i)::value * kQ8Cols, values[decltype(i)::value]); });
-    }
-  });
+  const int64_t scale = static_cast<int64_t>(k / L::kGroup) * kQ8Cols + vec * kSumLanes;
+  L::panel_scales(blocks, panel.d + scale, panel.m + scale, kQ8Cols);
 }
 
 /// Unpacks weights [k0, k0 + 32 groups) of kQ8Cols rows from `w`; rows beyond `cols` repeat the last one.
@@ -184,13 +174,16 @@ void gemm_q8(const ProductArgs& args) {
   TileOutput<kQ8Cols, kQ8Rows> t;
   const int64_t all_groups = args.k / 32;
   const int64_t tiles = count_tiles(args.rows, kQ8Rows);
-  for (int64_t g0 = 0; g0 < all_groups; g0 += kQ8ChunkGroups) {
-    const int64_t groups = smaller<int64_t>(kQ8ChunkGroups, all_groups - g0);
-    const uint8_t* chunk = static_cast<const uint8_t*>(args.x) + g0 * args.rows * kQ8GroupBytes;
-    for (int64_t col = 0; col < args.cols; col += kQ8Cols) {
+  for (int64_t col = 0; col < args.cols; col += kQ8Cols) {
+    t.set_bias(args.bias != nullptr ? args.bias + col : nullptr, args.cols - col);
+    for (int64_t g0 = 0; g0 < all_groups; g0 += kQ8ChunkGroups) {
+      const int64_t groups = smaller<int64_t>(kQ8ChunkGroups, all_groups - g0);
+      const uint8_t* chunk = static_cast<const uint8_t*>(args.x) + g0 * args.rows * kQ8GroupBytes;
       unpack_panel<L>(args, col, g0 * 32, groups, panel);
-      t.set_bias(args.bias != nullptr ? args.bias + col : nullptr, args.cols - col);
+      PanelPrefetch next(args, col, kQ8Cols, (g0 + groups) * 32 * L::kBytes / kBlockK,
+                         kQ8ChunkGroups * 32 * L::kBytes / kBlockK, tiles);
       for (int64_t tile = 0; tile < tiles; ++tile) {
+        next.step();
         const int64_t row = first_row(tile, args.rows, tiles);
         const int64_t rows = first_row(tile + 1, args.rows, tiles) - row;
         const uint8_t* a = chunk + row * groups * kQ8GroupBytes;
@@ -250,8 +243,8 @@ void q8_tile_of(const float* x, int64_t x_stride, int64_t k, int64_t rows, int64
         __builtin_memcpy(group + (quad * count + r) * 4, codes + quad * 4, 4);
       scales[r] = d;
       scales[count + r] = d * static_cast<float>(sums[0] + sums[1]);
-      negated[r] = -sums[0];
-      negated[count + r] = -sums[1];
+      negated[r] = -(sums[0] + sums[1]);
+      negated[count + r] = -sums[0];
     }
   }
 }

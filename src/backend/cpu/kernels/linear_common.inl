@@ -16,8 +16,7 @@ MINICPM_INLINE void unroll(Body&& body) {
 /// Lambdas given to `unroll` must be part of the caller's body, whatever their size.
 #define MINICPM_BODY __attribute__((always_inline))
 
-constexpr int kBlockK = 256;                  // weights that a loader sees at a time
-constexpr int kSteps = kBlockK / kCodeLanes;  // code vectors in them
+constexpr int kSteps = kBlockK / kCodeLanes;  // code vectors in a block
 constexpr int kParts = kCodeLanes / kLanes;   // float vectors in a code vector
 constexpr int kMaxGemvRows = 16;
 constexpr int kPrefetchBytes = 4096;  // the distance at which gemv reaches the memory bandwidth
