@@ -6,7 +6,16 @@
 
 namespace minicpm::cli {
 
-AnswerPrinter::AnswerPrinter(bool stream) : stream_(stream), clean_(output_is_terminal()) {}
+namespace {
+
+/// Control characters in what a model says must not reach a terminal; a file or a program gets the text as it is.
+std::string shown(const std::string& text, bool on_terminal) {
+  return on_terminal ? printable(text) : text;
+}
+
+}  // namespace
+
+AnswerPrinter::AnswerPrinter(bool stream) : stream_(stream) {}
 
 OnDelta AnswerPrinter::on_delta() {
   if (!stream_) return {};
@@ -15,13 +24,13 @@ OnDelta AnswerPrinter::on_delta() {
 
 void AnswerPrinter::show(const TextDelta& delta) {
   if (delta.reasoning) {
-    note(dim(printable(delta.text)));
+    note(dim(shown(delta.text, errors_are_on_terminal())));
     shown_reasoning_ = true;
     return;
   }
   if (shown_reasoning_) note("\n\n");
   shown_reasoning_ = false;
-  print(clean_ ? printable(delta.text) : delta.text);
+  print(shown(delta.text, output_is_terminal()));
   flush_output();
 }
 

@@ -18,7 +18,6 @@ class AnswerPrinter {
   void show(const TextDelta& delta);
 
   bool stream_;
-  bool clean_;                    // standard output is a terminal: control characters are replaced
   bool shown_reasoning_ = false;  // and no line end after it yet
 };
 

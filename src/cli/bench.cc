@@ -142,8 +142,8 @@ int run_bench(const Options& options) {
     result["peak_rss_bytes"] = peak_rss_bytes();
     results.push_back(result);
     if (options.json) continue;
-    const std::string speed = test.tokens > 0 ? fmt::format("{:>10.2f} tokens/s", per_second) : "";
-    print(fmt::format("{:<20}{:>12.2f} ms  {}\n", test.name, ms, speed));
+    const std::string speed = test.tokens > 0 ? fmt::format("{:>12.2f} tokens/s", per_second) : "";
+    print(fmt::format("{:<20}{:>12.2f} ms{}\n", test.name, ms, speed));
     flush_output();
   }
   if (options.json) {

@@ -48,6 +48,10 @@ void flatten(const Json& json, const std::string& prefix, std::vector<std::pair<
 }
 
 Json gguf_json(const GgufValue& value) {
+  // An f32 is shown as the shortest decimal that names it: 1e-06, not 9.999999974752427e-07.
+  if (value.type_name == "f32") {
+    return std::stod(fmt::format("{}", static_cast<float>(std::get<double>(value.value))));
+  }
   return std::visit([](const auto& v) { return Json(v); }, value.value);
 }
 

@@ -112,13 +112,17 @@ bool output_is_terminal() {
   return isatty(STDOUT_FILENO) == 1;
 }
 
+bool errors_are_on_terminal() {
+  return isatty(STDERR_FILENO) == 1;
+}
+
 bool input_is_terminal() {
   return isatty(STDIN_FILENO) == 1;
 }
 
 std::string dim(std::string_view text) {
   const char* no_color = std::getenv("NO_COLOR");
-  const bool plain = (no_color != nullptr && *no_color != '\0') || isatty(STDERR_FILENO) != 1;
+  const bool plain = (no_color != nullptr && *no_color != '\0') || !errors_are_on_terminal();
   return plain ? std::string(text) : "\033[2m" + std::string(text) + "\033[0m";
 }
 

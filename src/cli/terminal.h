@@ -53,6 +53,7 @@ std::string printable(std::string_view text);
 std::string one_line(std::string_view text);
 
 bool output_is_terminal();
+bool errors_are_on_terminal();
 bool input_is_terminal();
 /// Dims text on standard error if that is a terminal and NO_COLOR is not set.
 std::string dim(std::string_view text);
