@@ -25,6 +25,12 @@ struct GgufVocabulary {
 /// `tokenizer_config.json` where present names bos and eos and adds tokens. Throws Error not_found, bad_file,
 /// unsupported.
 std::unique_ptr<Tokenizer> load_tokenizer(const std::filesystem::path& folder);
+/// Throws Error bad_file, unsupported.
 std::unique_ptr<Tokenizer> make_tokenizer(const GgufVocabulary& vocabulary);
+
+/// From the content of a tokenizer.json; `source` names it in messages. Throws Error bad_file, unsupported.
+std::unique_ptr<Tokenizer> make_tokenizer_from_json(std::string_view json, std::string_view source);
+/// From the content of a SentencePiece model file. Its control pieces are its added tokens.
+std::unique_ptr<Tokenizer> make_tokenizer_from_sentencepiece(std::string_view bytes, std::string_view source);
 
 }  // namespace minicpm
