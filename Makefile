@@ -35,7 +35,7 @@ bench: packages
 	@tools/install_packages.sh packages-bench.txt
 	@cmake --preset release -DMINICPM_BENCH=ON $(CMAKE_FLAGS) > /dev/null
 	@cmake --build $(BUILD) -j $(JOBS)
-	@tools/bench.sh $(BUILD)
+	@python3 tools/bench.py $(BUILD)
 
 fuzz: packages
 	@tools/install_packages.sh packages-fuzz.txt
