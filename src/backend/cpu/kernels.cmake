@@ -1,4 +1,5 @@
-# Kernel files that are compiled for one instruction set each. No -ffast-math: results must not depend on it.
+# Kernel files that are compiled for one instruction set each, added to the target minicpm_backend. No -ffast-math:
+# results must not depend on it.
 set(isa_common_options -fno-math-errno -fno-trapping-math -ffp-contract=fast)
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   # GCC 12 takes the "undefined" operand inside its own AVX-512 intrinsics for an uninitialised variable.
@@ -6,8 +7,8 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
 endif()
 
 function(minicpm_isa name)
-  file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/backend/cpu/kernels/isa_${name}.cc
-       ${CMAKE_CURRENT_SOURCE_DIR}/backend/cpu/kernels/isa_linear_${name}.cc)
+  file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_FUNCTION_LIST_DIR}/kernels/isa_${name}.cc
+       ${CMAKE_CURRENT_FUNCTION_LIST_DIR}/kernels/isa_linear_${name}.cc)
   target_sources(minicpm_backend PRIVATE ${sources})
   set_property(SOURCE ${sources} APPEND PROPERTY COMPILE_OPTIONS ${isa_common_options} ${ARGN})
 endfunction()
@@ -19,4 +20,5 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64)$")
   minicpm_isa(avx512_bf16 -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mavx512bf16 -mfma -mf16c)
 elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "^(aarch64|arm64)$")
   minicpm_isa(neon)
+  minicpm_isa(neon_dot -march=armv8.2-a+dotprod)
 endif()

@@ -88,5 +88,8 @@ extern const ProductFn kGemv, kGemm;
 namespace neon {
 extern const LinearKernels kLinear;
 }
+namespace neon_dot {
+extern const LinearKernels kLinear;
+}
 
 }  // namespace minicpm::cpu

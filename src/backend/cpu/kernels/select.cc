@@ -2,6 +2,8 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#elif defined(__aarch64__)
+#include <sys/auxv.h>
 #endif
 
 #include <cstdlib>
@@ -37,6 +39,7 @@ std::span<const Isa> all_isas() {
     {"avx512_bf16", &avx512::kKernels, has_avx512() && __builtin_cpu_supports("avx512bf16")},
 #elif defined(__aarch64__)
     {"neon", &neon::kKernels, true},
+    {"neon_dot", &neon::kKernels, (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0},
 #endif
   };
   return isas;
