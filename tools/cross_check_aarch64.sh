@@ -1,7 +1,6 @@
 #!/bin/sh
 # Builds the compute folders and their tests for 64-bit ARM and runs the tests in an emulator, so that the NEON kernels
-# are checked on a machine without them. Needs the Debian packages g++-aarch64-linux-gnu, qemu-user, googletest, cmake
-# and ninja-build.
+# are checked on a machine without them. Installs the Debian packages of packages-cross.txt that are missing.
 #
 # usage: tools/cross_check_aarch64.sh [BUILD_FOLDER]    (default: build/aarch64)
 set -eu
@@ -9,12 +8,7 @@ set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
 build=${1:-$root/build/aarch64}
 
-for program in aarch64-linux-gnu-g++ qemu-aarch64 cmake ninja; do
-  if ! command -v "$program" >/dev/null; then
-    echo "$program is missing: apt-get install g++-aarch64-linux-gnu qemu-user googletest cmake ninja-build" >&2
-    exit 2
-  fi
-done
+"$root/tools/install_packages.sh" "$root/packages-cross.txt"
 
 cmake -S "$root/tools/cross_check" -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release \
   -DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=aarch64 \
