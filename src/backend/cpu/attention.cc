@@ -122,7 +122,7 @@ int64_t Attention::rows_per_tile(int64_t rows, int64_t heads, int64_t group, int
   // Large tiles convert keys less often; smaller ones give every thread something to do.
   const int64_t panel = static_cast<int64_t>(kernels_.lanes) * kernels_.tile_vectors;
   const int64_t wanted_tiles = (4 * pool_.num_threads() + heads - 1) / heads;
-  const int64_t fair = rows * group / wanted_tiles / panel * panel;
+  const int64_t fair = (rows * group + wanted_tiles * panel - 1) / (wanted_tiles * panel) * panel;
   const int64_t fitting = kTileBytes / (8 * head_dim) / panel * panel;
   const int64_t lanes = std::max(panel, std::min(fair, fitting));
   const int64_t most = std::max<int64_t>(1, lanes / group);

@@ -49,30 +49,34 @@ void for_panels(const KernelTable& kernels, const Layout& layout, Fn&& fn) {
     fn(lane, kernels.lanes);
 }
 
-/// Queries of a panel to [head_dim][lanes], in units in which e^x is 2^x.
-void pack_queries(const AttentionTile& tile, int64_t lane, int64_t lanes, float* packed) {
+constexpr int kMaxLanes = 16;  // of a vector
+
+/// Queries of a panel to [head_dim][lanes], in units in which e^x is 2^x. Lanes of padding repeat the last query.
+void pack_queries(const KernelTable& kernels, const AttentionTile& tile, int64_t lane, int64_t lanes, float* packed) {
   const float factor = tile.scale * std::numbers::log2e_v<float>;
-  for (int64_t j = 0; j < lanes; ++j) {
-    const int64_t query = lane + j;
-    if (query >= tile.queries()) {
-      for (int64_t i = 0; i < tile.head_dim; ++i)
-        packed[i * lanes + j] = 0.0f;
-      continue;
+  const float* rows[kMaxLanes];
+  for (int64_t first = 0; first < lanes; first += kernels.lanes) {
+    for (int64_t j = 0; j < kernels.lanes; ++j) {
+      const int64_t query = std::min(lane + first + j, tile.queries() - 1);
+      rows[j] = tile.q + query / tile.group * tile.q_row_stride + query % tile.group * tile.q_head_stride;
     }
-    const float* row = tile.q + query / tile.group * tile.q_row_stride + query % tile.group * tile.q_head_stride;
-    for (int64_t i = 0; i < tile.head_dim; ++i)
-      packed[i * lanes + j] = factor * row[i];
+    kernels.rows_to_lanes(packed + first, lanes, rows, tile.head_dim, factor);
   }
 }
 
-/// Sums of a panel, divided by the total weight, to the rows of the result.
-void unpack_results(const AttentionTile& tile, int64_t lane, int64_t lanes, const float* sums, const float* totals) {
-  for (int64_t j = 0; j < lanes && lane + j < tile.queries(); ++j) {
-    const int64_t query = lane + j;
-    float* row = tile.out + query / tile.group * tile.out_row_stride + query % tile.group * tile.out_head_stride;
-    const float factor = totals[j] == 0.0f ? 0.0f : 1.0f / totals[j];
-    for (int64_t i = 0; i < tile.head_dim; ++i)
-      row[i] = factor * sums[i * lanes + j];
+/// Sums of a panel, divided by the total weight, to the rows of the result. Padding goes to `spare`.
+void unpack_results(const KernelTable& kernels, const AttentionTile& tile, int64_t lane, int64_t lanes,
+                    const float* sums, const float* totals, float* spare) {
+  float* rows[kMaxLanes];
+  float factors[kMaxLanes];
+  for (int64_t first = 0; first < lanes; first += kernels.lanes) {
+    for (int64_t j = 0; j < kernels.lanes; ++j) {
+      const int64_t query = lane + first + j;
+      const int64_t offset = query / tile.group * tile.out_row_stride + query % tile.group * tile.out_head_stride;
+      rows[j] = query < tile.queries() ? tile.out + offset : spare;
+      factors[j] = totals[first + j] == 0.0f ? 0.0f : 1.0f / totals[first + j];
+    }
+    kernels.lanes_to_rows(rows, sums + first, lanes, tile.head_dim, factors);
   }
 }
 
@@ -103,7 +107,7 @@ void run_tile(const KernelTable& kernels, const AttentionTile& tile, const KeySo
   std::fill_n(scratch + layout.highest, layout.lanes, kLowestScore);
   std::fill_n(scratch + layout.total, layout.lanes, 0.0f);
   for_panels(kernels, layout, [&](int64_t lane, int64_t lanes) {
-    pack_queries(tile, lane, lanes, scratch + layout.q + lane * tile.head_dim);
+    pack_queries(kernels, tile, lane, lanes, scratch + layout.q + lane * tile.head_dim);
   });
 
   AttentionStep step = {};
@@ -130,7 +134,8 @@ void run_tile(const KernelTable& kernels, const AttentionTile& tile, const KeySo
     });
   }
   for_panels(kernels, layout, [&](int64_t lane, int64_t lanes) {
-    unpack_results(tile, lane, lanes, scratch + layout.out + lane * layout.stride, scratch + layout.total + lane);
+    unpack_results(kernels, tile, lane, lanes, scratch + layout.out + lane * layout.stride,
+                   scratch + layout.total + lane, scratch + layout.k);  // the keys are no longer needed
   });
 }
 

@@ -3,6 +3,42 @@
 
 // ---- many queries: lanes are queries -------------------------------------------------------------------------------
 
+/// Rows become columns. Each round interleaves the first half of the rows with the second.
+MINICPM_INLINE void transpose(Vec (&rows)[kLanes]) {
+  for (int round = 1; round < kLanes; round *= 2) {
+    Vec zipped[kLanes];
+    for (int i = 0; i < kLanes / 2; ++i) {
+      zipped[2 * i] = zip_low(rows[i], rows[i + kLanes / 2]);
+      zipped[2 * i + 1] = zip_high(rows[i], rows[i + kLanes / 2]);
+    }
+    for (int i = 0; i < kLanes; ++i)
+      rows[i] = zipped[i];
+  }
+}
+
+static void rows_to_lanes(float* lanes, int64_t stride, const float* const* rows, int64_t n, float factor) {
+  for_lanes(n, [=](int64_t i, auto part) {
+    Vec block[kLanes];
+    for (int j = 0; j < kLanes; ++j)
+      block[j] = load(rows[j] + i, part) * set1(factor);
+    transpose(block);
+    for (int64_t j = 0; j < kLanes && i + j < n; ++j)
+      store(lanes + (i + j) * stride, block[j]);
+  });
+}
+
+static void lanes_to_rows(float* const* rows, const float* lanes, int64_t stride, int64_t n, const float* factors) {
+  const Vec factor = load(factors);
+  for_lanes(n, [=](int64_t i, auto part) {
+    Vec block[kLanes];
+    for (int64_t j = 0; j < kLanes; ++j)
+      block[j] = i + j < n ? load(lanes + (i + j) * stride) * factor : zero();
+    transpose(block);
+    for (int j = 0; j < kLanes; ++j)
+      store(rows[j] + i, block[j], part);
+  });
+}
+
 /// tile = q^T k for kTileRows keys: [kTileRows][lanes].
 template <int kVectors>
 static void score_tile(float* tile, const float* q, const float* k, int64_t stride, int64_t head_dim) {

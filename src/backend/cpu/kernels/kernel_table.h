@@ -60,6 +60,10 @@ struct KernelTable {
   // these take, or null; they are prefetched, since the runs of a cache are too short for the processor to see them
   // coming.
   void (*attend)(const AttentionStep& step);
+  /// lanes[i * stride + j] = factor * rows[j][i] for i < n and the `lanes` lanes j of one vector; and back, with a
+  /// factor per lane.
+  void (*rows_to_lanes)(float* lanes, int64_t stride, const float* const* rows, int64_t n, float factor);
+  void (*lanes_to_rows)(float* const* rows, const float* lanes, int64_t stride, int64_t n, const float* factors);
   void (*scores_f32)(float* scores, int64_t score_stride, const float* q, int64_t queries, const void* k, int64_t keys,
                      int64_t head_dim, const void* next);
   void (*scores_f16)(float* scores, int64_t score_stride, const float* q, int64_t queries, const void* k, int64_t keys,

@@ -98,6 +98,14 @@ MINICPM_INLINE float sum(Vec a) {
 MINICPM_INLINE float max_of(Vec a) {
   return _mm512_reduce_max_ps(a.v);
 }
+MINICPM_INLINE Vec zip_low(Vec a, Vec b) {
+  const __m512i order = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+  return {_mm512_permutex2var_ps(a.v, order, b.v)};
+}
+MINICPM_INLINE Vec zip_high(Vec a, Vec b) {
+  const __m512i order = _mm512_setr_epi32(8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+  return {_mm512_permutex2var_ps(a.v, order, b.v)};
+}
 
 MINICPM_INLINE Vec load_f16(const uint16_t* p, Whole = {}) {
   return {_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)))};

@@ -107,6 +107,12 @@ MINICPM_INLINE float sum(Vec a) {
 MINICPM_INLINE float max_of(Vec a) {
   return vmaxvq_f32(a.v);
 }
+MINICPM_INLINE Vec zip_low(Vec a, Vec b) {
+  return {vzip1q_f32(a.v, b.v)};
+}
+MINICPM_INLINE Vec zip_high(Vec a, Vec b) {
+  return {vzip2q_f32(a.v, b.v)};
+}
 
 MINICPM_INLINE Vec load_f16(const uint16_t* p, Whole = {}) {
   return {vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p)))};

@@ -95,6 +95,13 @@ MINICPM_INLINE float sum(Vec a) {
 MINICPM_INLINE float max_of(Vec a) {
   return a.v;
 }
+/// a and b interleaved: the first half of a0 b0 a1 b1 ..., and the second. A single lane is never interleaved.
+MINICPM_INLINE Vec zip_low(Vec a, Vec) {
+  return a;
+}
+MINICPM_INLINE Vec zip_high(Vec, Vec b) {
+  return b;
+}
 
 MINICPM_INLINE Vec load_f16(const uint16_t* p, Whole = {}) {
   const uint32_t h = *p;
