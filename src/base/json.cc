@@ -9,6 +9,8 @@ Json parse_json(std::string_view text, std::string_view source) {
     return Json::parse(text.begin(), text.end());
   } catch (const Json::parse_error& error) {
     fail(ErrorCode::kBadFile, "{}: not valid JSON at byte {}", source, error.byte);
+  } catch (const Json::exception&) {  // a number beyond the range of a double
+    fail(ErrorCode::kBadFile, "{}: not valid JSON: a number is out of range", source);
   }
 }
 

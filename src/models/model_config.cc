@@ -1,5 +1,6 @@
 #include "models/model_config.h"
 
+#include <cctype>
 #include <cmath>
 #include <limits>
 
@@ -8,7 +9,8 @@
 namespace minicpm {
 namespace {
 
-constexpr size_t kMaxConfigBytes = 16u << 20;
+// Published ones have a few kilobytes; look-up in a parsed object is linear, so a file of many keys must not get far.
+constexpr size_t kMaxConfigBytes = 128u << 10;
 constexpr int64_t kDefaultQueries = 64;
 
 // ---- reading one component through its rows ------------------------------------------------------------------------
@@ -422,10 +424,22 @@ void write_gguf_params(GgufWriter& writer, const std::string& prefix, std::span<
 
 }  // namespace
 
+namespace {
+
+std::string architecture_name(const VersionRow& version) {
+  if (version.vision) return "MiniCPMV";
+  if (version.gguf_arch == "minicpm") return "MiniCPMForCausalLM";
+  std::string name(version.gguf_arch);  // qwen3 -> Qwen3ForCausalLM
+  name[0] = static_cast<char>(std::toupper(static_cast<unsigned char>(name[0])));
+  return name + "ForCausalLM";
+}
+
+}  // namespace
+
 Json write_hf_config(const ModelConfig& config) {
   Json json;
   const VersionRow& version = *config.version;
-  json["architectures"] = Json::array({version.vision ? "MiniCPMV" : "Qwen3ForCausalLM"});
+  json["architectures"] = Json::array({architecture_name(version)});
   json["model_type"] = version.model_type;
   if (!version.hf_version.empty()) json["version"] = std::stod(std::string(version.hf_version));
   json["hidden_act"] = "silu";

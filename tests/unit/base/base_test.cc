@@ -140,6 +140,7 @@ TEST(JsonObjects, NameFileAndKey) {
   EXPECT_STREQ(error_of([&] { object.find_object("c")->find_bool("d"); }).what(),
                "f.json: c: \"d\" must be true or false, found number");
   EXPECT_THAT(error_of([] { parse_json("{\"a\": }", "g.json"); }).what(), HasSubstr("g.json: not valid JSON at byte"));
+  EXPECT_THAT(error_of([] { parse_json("{\"a\": 1e999}", "g.json"); }).what(), HasSubstr("out of range"));
   EXPECT_THAT(error_of([&] { JsonObject(json.at("a"), "f.json"); }).what(), HasSubstr("expected a JSON object"));
 }
 

@@ -153,11 +153,17 @@ TEST(Config, SurvivesWritingAndReading) {
   std::filesystem::remove_all(folder);
   EXPECT_EQ(again.version, config.version);
   for (const auto& row : decoder_params()) {
-    if (row.integer != nullptr) EXPECT_EQ(again.decoder.*row.integer, config.decoder.*row.integer) << row.hf;
-    if (row.real != nullptr) EXPECT_EQ(again.decoder.*row.real, config.decoder.*row.real) << row.hf;
+    if (row.integer != nullptr) {
+      EXPECT_EQ(again.decoder.*row.integer, config.decoder.*row.integer) << row.hf;
+    }
+    if (row.real != nullptr) {
+      EXPECT_EQ(again.decoder.*row.real, config.decoder.*row.real) << row.hf;
+    }
   }
   for (const auto& row : vision_params()) {
-    if (row.integer != nullptr) EXPECT_EQ((*again.vision).*row.integer, (*config.vision).*row.integer) << row.hf;
+    if (row.integer != nullptr) {
+      EXPECT_EQ((*again.vision).*row.integer, (*config.vision).*row.integer) << row.hf;
+    }
   }
   EXPECT_EQ(again.slices.max_slice_nums, 5);
   EXPECT_EQ(again.slices.scale_resolution, 112);
