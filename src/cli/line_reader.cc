@@ -51,6 +51,8 @@ int read_character(EditLine*, wchar_t* out) {
     const ssize_t count = ::read(STDIN_FILENO, &byte, 1);
     if (count == 0) return 0;
     if (count < 0) return -1;
+    // The terminal leaves a NUL for a Ctrl-D that was typed before libedit took it out of line mode.
+    if (byte == '\0') byte = '\x04';
     wchar_t wide = 0;
     const size_t used = std::mbrtowc(&wide, &byte, 1, &state);
     if (used == static_cast<size_t>(-2)) continue;  // the character has more bytes

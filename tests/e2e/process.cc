@@ -207,6 +207,7 @@ bool Terminal::wait_for(const std::string& text) {
 int Terminal::wait_exit() {
   while (read_some(kScreenLimitMs)) {
   }
+  kill(pid_, SIGKILL);  // without effect on a program that has ended; one that has not must not hold the tests up
   const int code = exit_code_of(pid_);
   pid_ = -1;
   return code;
