@@ -57,11 +57,11 @@ void LoadedModel::build() {
     VisionWeights vision_weights = load_vision(loader, *config_.vision);
     ResamplerWeights resampler_weights;
     loader.load(resampler_tensors(), *config_.resampler, kResamplerPrefix, kResamplerPrefix, resampler_weights);
-    if (own) own->check_no_extra(std::vector<std::string_view>{""});
+    if (own) own->check_no_extra();
     tower_.emplace(*config_.vision, std::move(vision_weights));
     resampler_.emplace(*config_.resampler, std::move(resampler_weights));
   }
-  language.check_no_extra(std::vector<std::string_view>{""});
+  language.check_no_extra(version().other_parts);
   decoder_.emplace(config_.decoder, std::move(decoder_weights));
 }
 

@@ -108,10 +108,17 @@ Tensor TensorLoader::load_f32(const TensorSpec& spec) {
   return t;
 }
 
-void TensorLoader::check_no_extra(std::span<const std::string_view> prefixes) const {
+void TensorLoader::check_no_extra(std::string_view other_parts) const {
+  const auto belongs_to_other_part = [&](std::string_view name) {
+    for (std::string_view rest = other_parts; !rest.empty();) {
+      const size_t end = std::min(rest.find(' '), rest.size());
+      if (name.starts_with(rest.substr(0, end))) return true;
+      rest.remove_prefix(std::min(end + 1, rest.size()));
+    }
+    return false;
+  };
   for (const StoredTensor& tensor : source_->tensors()) {
-    const auto starts = [&](std::string_view prefix) { return tensor.name.starts_with(prefix); };
-    if (std::ranges::none_of(prefixes, starts) || used_.contains(tensor.name) || is_redundant(tensor.name)) continue;
+    if (used_.contains(tensor.name) || is_redundant(tensor.name) || belongs_to_other_part(tensor.name)) continue;
     fail(ErrorCode::kBadFile, "{}: tensor {} does not belong to this model", tensor.file, tensor.name);
   }
 }

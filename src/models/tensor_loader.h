@@ -45,8 +45,9 @@ class TensorLoader {
     }
   }
 
-  /// Throws Error bad_file naming the first tensor that starts with one of `prefixes` and was not asked for.
-  void check_no_extra(std::span<const std::string_view> prefixes) const;
+  /// Throws Error bad_file naming the first tensor that was not asked for. Those that start with one of `other_parts`
+  /// (prefixes, separated by blanks) are let pass.
+  void check_no_extra(std::string_view other_parts = {}) const;
 
   /// GGUF towers of newer converters: ffn_up and ffn_down change places.
   void set_exchange_ffn(bool exchange) { exchange_ffn_ = exchange; }

@@ -28,16 +28,17 @@ struct VersionRow {
   int minicpmv_version;         // clip.minicpmv_version of the projector file; 0: none
   std::string_view llm_prefix;  // of the language model's tensors in safetensors
   ChatFamily chat;
-  bool vision;                  // has a tower and a resampler
-  PlaceholderLayout layout;     // of pictures in the prompt
-  bool temporal;  // frames are packed by the 3-D resampler
-  bool thinking;  // hybrid thinking
+  bool vision;               // has a tower and a resampler
+  PlaceholderLayout layout;  // of pictures in the prompt
+  bool temporal;             // frames are packed by the 3-D resampler
+  bool thinking;             // hybrid thinking
   int max_new_tokens;
   int max_input_tokens;
   SamplingDefaults sampling;
   SamplingDefaults thinking_sampling;
-  float beam_repetition_penalty;  // with sampling off: 3 beams
-  std::string_view stop_tokens;   // texts, separated by blanks
+  float beam_repetition_penalty;      // with sampling off: 3 beams
+  std::string_view stop_tokens;       // texts, separated by blanks
+  std::string_view other_parts = {};  // prefixes of tensors of parts that are not run (sound, speech), likewise
 };
 
 inline constexpr std::string_view kVisionPrefixHf = "vpm.";

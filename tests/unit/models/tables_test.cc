@@ -126,6 +126,15 @@ TEST(Loading, NamesAnExtraTensor) {
   }
 }
 
+TEST(Loading, LetsTensorsOfPartsPassThatAreNotRun) {
+  ModelConfig config = testing::tiny_config();
+  config.version = version_by_key("o26");
+  auto weights = testing::random_weights(config, 1);
+  const float value = 1;
+  weights->add("apm.conv1.bias", {&value, 1}, {1});
+  EXPECT_NO_THROW(LoadedModel::load_networks(config, std::move(weights), nullptr));
+}
+
 TEST(PositionBuckets, FollowTheReferencesRounding) {
   EXPECT_EQ(position_buckets(1, 70), std::vector<int32_t>{0});
   const auto of_25 = position_buckets(25, 70);
