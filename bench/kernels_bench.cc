@@ -8,6 +8,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
+#include <cinttypes>
 #include <cstdio>
 #include <random>
 #include <string>
@@ -39,7 +40,7 @@ struct Options {
   int threads = 0;
   std::string isa;
   std::string filter;
-  std::string shape;
+  std::vector<std::string> shapes;
   std::string json;
   double seconds = 0.5;
   bool exact = false;
@@ -139,6 +140,25 @@ Json run_case(ThreadPool& pool, cpu::Linear& linear, const std::vector<uint8_t>&
               {"memory_gb_per_s", memory / 1e9}};
 }
 
+std::vector<Shape> shapes_for(DType dtype, const Options& options) {
+  if (!options.shapes.empty()) {
+    std::vector<Shape> shapes;
+    for (const std::string& text : options.shapes) {
+      Shape shape;
+      if (std::sscanf(text.c_str(), "%" SCNd64 "x%" SCNd64 "x%" SCNd64, &shape.rows, &shape.n, &shape.k) != 3) {
+        fail(ErrorCode::kInvalidRequest, "shape \"{}\" is not of the form ROWSxNxK", text);
+      }
+      shapes.push_back(shape);
+    }
+    return shapes;
+  }
+  std::vector<Shape> shapes(std::begin(kModelShapes), std::end(kModelShapes));
+  if (dtype == DType::kF16 || dtype == DType::kBF16) {
+    shapes.insert(shapes.end(), std::begin(kVisionShapes), std::end(kVisionShapes));
+  }
+  return shapes;
+}
+
 void run(const Options& options) {
   const cpu::Isa& isa = cpu::select_isa(options.isa);
   ThreadPool pool(options.threads);
@@ -148,15 +168,8 @@ void run(const Options& options) {
   Json results = Json::array();
   for (DType dtype : kFormats) {
     if (!options.filter.empty() && options.filter != name(dtype)) continue;
-    std::vector<Shape> shapes(std::begin(kModelShapes), std::end(kModelShapes));
-    if (dtype == DType::kF16 || dtype == DType::kBF16) {
-      shapes.insert(shapes.end(), std::begin(kVisionShapes), std::end(kVisionShapes));
-    }
-    for (const Shape& shape : shapes) {
-      const std::string text = fmt::format("{}x{}x{}", shape.rows, shape.n, shape.k);
-      if (!options.shape.empty() && options.shape != text) continue;
+    for (const Shape& shape : shapes_for(dtype, options))
       results.push_back(run_case(pool, linear, bytes, dtype, shape, options));
-    }
   }
   if (!options.json.empty()) {
     std::FILE* file = std::fopen(options.json.c_str(), "w");
@@ -174,7 +187,7 @@ int main(int argc, char** argv) {
   app.add_option("--threads", options.threads, "threads; 0: one per processor");
   app.add_option("--isa", options.isa, "instruction set; the best one by default");
   app.add_option("--type", options.filter, "only this weight format");
-  app.add_option("--shape", options.shape, "only this shape, for example 512x3072x1024");
+  app.add_option("--shape", options.shapes, "only these shapes, for example 512x3072x1024 (rows, n, k)");
   app.add_option("--seconds", options.seconds, "time for each case");
   app.add_flag("--exact", options.exact, "f32 activations");
   app.add_flag("--processor-time", options.processor_time,

@@ -175,7 +175,6 @@ int64_t Linear::Impl::part_cols(const ProductArgs& args, bool gemv, int64_t all_
 void Linear::Impl::run(std::span<const LinearTarget> targets, const Tensor& x, Precision precision) {
   const int64_t rows = x.dim(0), k = x.dim(1);
   if (rows == 0 || targets.empty()) return;
-  const bool gemv = rows <= kernels_.gemv_rows;
   int64_t all_cols = 0, all_bytes = 0;
   for (const LinearTarget& target : targets) {
     all_cols += target.w.rows();
@@ -189,6 +188,7 @@ void Linear::Impl::run(std::span<const LinearTarget> targets, const Tensor& x, P
     const LinearFormat& format = format_of(kernels_, target.w.dtype);
     const bool exact = precision == Precision::kExact;
     const Input input = exact ? kInputF32 : format.fast_input;
+    const bool gemv = rows <= kernels_.inputs[input].gemv_rows;
     if (prepared[input] == nullptr) prepared[input] = prepare(x, input, gemv);
     Job job;
     job.kernel = exact ? (gemv ? format.gemv_exact : format.gemm_exact) : (gemv ? format.gemv : format.gemm);
@@ -211,7 +211,7 @@ void Linear::Impl::run(std::span<const LinearTarget> targets, const Tensor& x, P
     jobs_.push_back(job);
   }
 
-  split(parts, gemv && all_bytes <= kSmallWorkBytes, [&](int64_t part, int worker) {
+  split(parts, rows * all_bytes <= kSmallWorkBytes, [&](int64_t part, int worker) {
     size_t j = jobs_.size() - 1;
     while (jobs_[j].first_part > part)
       --j;

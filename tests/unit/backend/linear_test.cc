@@ -294,6 +294,11 @@ class LinearTest : public testing::TestWithParam<Case> {
 
   DType dtype() const { return GetParam().dtype; }
   const LinearKernels& kernels() const { return linear_kernels(GetParam().isa->name); }
+  Input input_of(Precision precision) const {
+    if (precision == Precision::kExact) return kInputF32;
+    if (info(dtype()).is_quantised) return kInputQ8;
+    return dtype() == DType::kBF16 ? kernels().bf16.fast_input : kInputF32;
+  }
 
   Rows run(Rows& x, const Weight& w, Tensor bias, Precision precision, int threads = 2) const {
     ThreadPool pool(threads);
@@ -364,9 +369,9 @@ TEST_P(LinearTest, RowsDoNotInfluenceEachOther) {
   const int64_t n = 37, k = 768;
   Matrix matrix(dtype(), n, k);
   matrix.fill_random(random_);
-  const int64_t gemv_rows = std::min<int64_t>(kernels().gemv_rows, 16);
-  Rows many = random_rows(gemv_rows + 20, k, random_);
   for (Precision precision : {Precision::kExact, Precision::kFast}) {
+    const int64_t gemv_rows = std::min<int64_t>(kernels().inputs[input_of(precision)].gemv_rows, 16);
+    Rows many = random_rows(gemv_rows + 20, k, random_);
     const Rows all = run(many, matrix.weight(), {}, precision);
     // Batches that the same driver serves: fewer rows, and other neighbours.
     for (int64_t rows : {gemv_rows + 1, gemv_rows + 7}) {

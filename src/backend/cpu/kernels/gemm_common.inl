@@ -50,25 +50,32 @@ MINICPM_INLINE void run_tile(TileOutput<kCols, kRows>& t, float* out, int64_t st
     __builtin_memcpy(out + r * stride, t.edge + r * kCols, static_cast<size_t>(cols) * sizeof(float));
 }
 
-/// Brings the next piece of a panel's weight rows into the cache while the tiles of the present one are multiplied.
+/// Brings the next piece of a panel's weight rows into the cache while the tiles of the present one are multiplied, a
+/// few cache lines in each step of the kernels: in larger portions the requests would wait for each other and for the
+/// tiles'.
 class PanelPrefetch {
  public:
-  /// The next piece is bytes [begin, begin + size) of the rows from column `col` on, or, after the end of the rows, the
-  /// first bytes of those of the next panel.
-  PanelPrefetch(const ProductArgs& args, int64_t col, int64_t cols, int64_t begin, int64_t size, int64_t tiles)
-      : p_(args.w + col * args.w_stride + begin), stride_(args.w_stride), size_(size), left_(cols) {
-    if (begin >= args.w_stride) p_ += cols * args.w_stride - begin;
-    rows_per_step_ = (cols + tiles - 1) / tiles;
+  /// The next piece is bytes [begin, begin + size) of the `rows` weight rows at `w`; it is fetched in `steps` steps.
+  PanelPrefetch(const uint8_t* w, int64_t stride, int64_t rows, int64_t begin, int64_t size, int64_t steps)
+      : p_(w + begin), size_(size), row_end_(p_ + size), stride_(stride), rows_(rows) {
+    const int64_t lines = rows * ((size + 63) / 64 + 1);
+    lines_per_step_ = (lines + steps - 1) / steps;
   }
-  /// Called once for each tile.
-  void step() {
-    for (int64_t i = 0; i < rows_per_step_ && left_ > 0; ++i, --left_, p_ += stride_) {
-      for (int64_t byte = 0; byte < size_ + 63; byte += 64)
-        __builtin_prefetch(p_ + byte);
+  __attribute__((always_inline)) void step() {
+    for (int64_t i = 0; i < lines_per_step_ && rows_ > 0; ++i) {
+      __builtin_prefetch(p_);
+      p_ += 64;
+      if (p_ >= row_end_ + 63) {
+        p_ = row_end_ - size_ + stride_;
+        row_end_ += stride_;
+        --rows_;
+      }
     }
   }
 
  private:
   const uint8_t* p_;
-  int64_t stride_, size_, left_, rows_per_step_;
+  int64_t size_;
+  const uint8_t* row_end_;
+  int64_t stride_, rows_, lines_per_step_;
 };

@@ -3,7 +3,7 @@
 // tile, such that the sums of a tile fit into the registers.
 
 constexpr int kDenseCols = kDenseVecs * kLanes;
-constexpr int kDenseDepth = 256;  // 32-bit words of k in a chunk: one f32 or two bf16 each
+constexpr int kDenseDepth = 512;  // 32-bit words of k in a chunk: one f32 or two bf16 each
 constexpr int kDenseUnroll = 4;   // chunks are filled up to a multiple of this with zeros
 static_assert(kDenseCols % kSumLanes == 0);
 
@@ -13,14 +13,15 @@ struct alignas(64) DensePanel {
 };
 
 template <class M, int kRows>
-__attribute__((noinline)) void dense_tile(const float* a, const float* b, int64_t depth, const float* from,
-                                          int64_t from_stride, float* out, int64_t out_stride) {
+__attribute__((noinline)) void dense_tile(const float* a, const float* b, int64_t depth, PanelPrefetch& next,
+                                          const float* from, int64_t from_stride, float* out, int64_t out_stride) {
   Vec acc[kRows][kDenseVecs];
   unroll<kRows * kDenseVecs>([&](auto i) MINICPM_BODY {
     constexpr int r = decltype(i)::value / kDenseVecs, v = decltype(i)::value % kDenseVecs;
     acc[r][v] = zero();
   });
   for (int64_t k = 0; k < depth; k += kDenseUnroll) {
+    next.step();
     unroll<kDenseUnroll>([&](auto step) MINICPM_BODY {
       constexpr int kStep = decltype(step)::value;
       Vec w[kDenseVecs];
@@ -48,6 +49,7 @@ __attribute__((noinline)) void dense_tile(const float* a, const float* b, int64_
 template <class E>
 struct PlainSource {
   MINICPM_INLINE int64_t words(int64_t k) { return k; }
+  MINICPM_INLINE int64_t bytes(int64_t words) { return words * E::kBytes; }
   MINICPM_INLINE void fill(const uint8_t* w, int64_t, int64_t word, int64_t count, float* out) {
     w += word * E::kBytes;
     int64_t i = 0;
@@ -59,11 +61,12 @@ struct PlainSource {
 template <class L>
 struct BlockSource {
   MINICPM_INLINE int64_t words(int64_t k) { return k; }
-  MINICPM_INLINE void fill(const uint8_t* w, int64_t k, int64_t word, int64_t, float* out) {
-    static_assert(kDenseDepth == kBlockK);
+  MINICPM_INLINE int64_t bytes(int64_t words) { return words / kBlockK * L::kBytes; }
+  MINICPM_INLINE void fill(const uint8_t* w, int64_t k, int64_t word, int64_t count, float* out) {
     RowBlocks<L> weights(k);
     weights.set_row(w);
-    expand_block<L>(weights.block(word / kBlockK), out);
+    for (int64_t i = 0; i < count; i += kBlockK)
+      expand_block<L>(weights.block((word + i) / kBlockK), out + i);
   }
 };
 
@@ -96,13 +99,17 @@ void gemm_dense(const ProductArgs& args) {
   TileOutput<kDenseCols, kDenseRows> t;
   const int64_t words = Source::words(args.k);
   const int64_t tiles = count_tiles(args.rows, kDenseRows);
-  for (int64_t word = 0; word < words; word += kDenseDepth) {
-    const int64_t count = smaller<int64_t>(kDenseDepth, words - word);
-    const int64_t depth = round_up(count, kDenseUnroll);
-    const float* chunk = static_cast<const float*>(args.x) + word * args.rows;
-    for (int64_t col = 0; col < args.cols; col += kDenseCols) {
+  for (int64_t col = 0; col < args.cols; col += kDenseCols) {
+    t.set_bias(args.bias != nullptr ? args.bias + col : nullptr, args.cols - col);
+    for (int64_t word = 0; word < words; word += kDenseDepth) {
+      const int64_t count = smaller<int64_t>(kDenseDepth, words - word);
+      const int64_t depth = round_up(count, kDenseUnroll);
+      const float* chunk = static_cast<const float*>(args.x) + word * args.rows;
       fill_panel<Source>(args, col, word, count, panel);
-      t.set_bias(args.bias != nullptr ? args.bias + col : nullptr, args.cols - col);
+      const bool more = word + count < words;
+      PanelPrefetch next(args.w + (more ? col : col + kDenseCols) * args.w_stride, args.w_stride, kDenseCols,
+                         more ? Source::bytes(word + count) : 0, smaller(Source::bytes(kDenseDepth), args.w_stride),
+                         tiles * depth / kDenseUnroll);
       for (int64_t tile = 0; tile < tiles; ++tile) {
         const int64_t row = first_row(tile, args.rows, tiles);
         const int64_t rows = first_row(tile + 1, args.rows, tiles) - row;
@@ -111,7 +118,7 @@ void gemm_dense(const ProductArgs& args) {
         run_tile(t, out, args.out_stride, rows, args.cols - col, word == 0,
                  [&](const float* from, int64_t from_stride, float* to, int64_t to_stride) MINICPM_BODY {
                    with_rows<kDenseRows>(rows, [&](auto r) MINICPM_BODY {
-                     dense_tile<M, decltype(r)::value>(a, panel.words, depth, from, from_stride, to, to_stride);
+                     dense_tile<M, decltype(r)::value>(a, panel.words, depth, next, from, from_stride, to, to_stride);
                    });
                  });
       }

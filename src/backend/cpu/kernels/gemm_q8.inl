@@ -3,7 +3,7 @@
 // registers twice, as int32 and as f32.
 
 constexpr int kQ8Cols = kQ8Vecs * kSumLanes;
-constexpr int kQ8ChunkGroups = 16;  // 512 weights: codes and scales of a panel stay in L1
+constexpr int kQ8ChunkGroups = 128;  // 512 weights: codes and scales of a panel stay in L1
 // A group of 32 activations in a tile of R rows: 8 x R x 4 codes, then R each of: scale, scale * sum of the codes
 // (f32), negated sum of the codes, negated sum of the first 16 codes (int32).
 constexpr int kQ8GroupBytes = 32 + 4 * 4;
@@ -19,6 +19,7 @@ struct alignas(64) Q8Panel {
   uint8_t codes[kQ8ChunkGroups * 32 * kQ8Cols];  // [k / 4][column][4]
   float d[kQ8ChunkGroups * 2 * kQ8Cols];         // [group][column]
   float m[kQ8ChunkGroups * 2 * kQ8Cols];
+  uint8_t rows[kSumLanes][kBlockK];  // codes on their way to the panel
 };
 
 /// The negated sum of a group of 32 (kHalves 1) or of half of it, from those in a tile.
@@ -30,8 +31,8 @@ MINICPM_INLINE Codes negated_sum(const int32_t* sums, int rows) {
 }
 
 template <int kRows, int kGroup, Correction kCorrection, bool kSignedCodes>
-MINICPM_INLINE void q8_tile(const uint8_t* a, const Q8Panel& panel, int64_t groups, int shift, const float* from,
-                            int64_t from_stride, float* out, int64_t out_stride) {
+MINICPM_INLINE void q8_tile(const uint8_t* a, const Q8Panel& panel, int64_t groups, int shift, PanelPrefetch& next,
+                            const float* from, int64_t from_stride, float* out, int64_t out_stride) {
   constexpr int kHalves = 32 / kGroup;
   constexpr int kQuads = kGroup / 4;
   Sums total[kRows][kQ8Vecs];
@@ -44,6 +45,7 @@ MINICPM_INLINE void q8_tile(const uint8_t* a, const Q8Panel& panel, int64_t grou
   const float* d = panel.d;
   const float* m = panel.m;
   for (int64_t g = 0; g < groups; ++g) {
+    next.step();
     const auto* a_scale = reinterpret_cast<const float*>(a + 32 * kRows);
     const float* a_sum = a_scale + kRows;
     const auto* a_half = reinterpret_cast<const int32_t*>(a_sum + kRows);
@@ -106,27 +108,34 @@ MINICPM_INLINE void q8_tile(const uint8_t* a, const Q8Panel& panel, int64_t grou
 /// One kernel per number of rows, shared by all formats of a kind.
 template <int kRows, int kGroup, Correction kCorrection, bool kSignedCodes>
 __attribute__((noinline)) void q8_tile_kernel(const uint8_t* a, const Q8Panel& panel, int64_t groups, int shift,
-                                              const float* from, int64_t from_stride, float* out, int64_t out_stride) {
-  q8_tile<kRows, kGroup, kCorrection, kSignedCodes>(a, panel, groups, shift, from, from_stride, out, out_stride);
+                                              PanelPrefetch& next, const float* from, int64_t from_stride, float* out,
+                                              int64_t out_stride) {
+  q8_tile<kRows, kGroup, kCorrection, kSignedCodes>(a, panel, groups, shift, next, from, from_stride, out, out_stride);
 }
 
-/// Block `index` of kSumLanes weight rows: codes to columns `vec` of the panel at k = `k`.
-template <class L>
-MINICPM_INLINE void unpack_block(const uint8_t* const (&blocks)[kSumLanes], Q8Panel& panel, int k, int vec) {
-  unroll<kSteps>([&](auto step) MINICPM_BODY {
-    constexpr int kStep = decltype(step)::value;
+/// The codes of kSumLanes rows of 256 weights to a panel: four of a row become one lane.
+__attribute__((noinline)) void interleave_codes(const uint8_t (&rows)[kSumLanes][kBlockK], uint8_t* out) {
+  for (int step = 0; step < kSteps; ++step) {
     Codes codes[kSumLanes];
     unroll<kSumLanes>([&](auto c) MINICPM_BODY {
-      const Codes stored = L::template codes<kStep>(blocks[decltype(c)::value]);
-      codes[decltype(c)::value] = L::kSigned && !kSignedPanels ? to_panel(stored) : stored;
+      codes[decltype(c)::value] = load_codes(rows[decltype(c)::value] + step * kCodeLanes);
     });
     transpose(codes);
-    uint8_t* out = panel.codes + (static_cast<int64_t>(k / 4 + kStep * kSumLanes) * kQ8Vecs + vec) * kCodeLanes;
     unroll<kSumLanes>([&](auto i) MINICPM_BODY {
       store_codes(out + decltype(i)::value * kQ8Vecs * kCodeLanes, codes[decltype(i)::value]);
     });
-  });
-  const int64_t scale = static_cast<int64_t>(k / L::kGroup) * kQ8Cols + vec * kSumLanes;
+    out += kSumLanes * kQ8Vecs * kCodeLanes;
+  }
+}
+
+/// 256 weights of kSumLanes rows to column vector `vec` of the panel at `k`.
+template <class L>
+void unpack_blocks(const uint8_t* const (&blocks)[kSumLanes], Q8Panel& panel, int64_t k, int vec) {
+  for (int c = 0; c < kSumLanes; ++c) {
+    store_block_codes<L, true>(blocks[c], panel.rows[c]);
+  }
+  interleave_codes(panel.rows, panel.codes + k * kQ8Cols + vec * kCodeLanes);
+  const int64_t scale = k / L::kGroup * kQ8Cols + vec * kSumLanes;
   L::panel_scales(blocks, panel.d + scale, panel.m + scale, kQ8Cols);
 }
 
@@ -151,7 +160,7 @@ __attribute__((noinline)) void unpack_panel(const ProductArgs& args, int64_t col
           }
         }
       }
-      unpack_block<L>(blocks, panel, static_cast<int>(done), vec);
+      unpack_blocks<L>(blocks, panel, done, vec);
     }
   }
 }
@@ -180,10 +189,12 @@ void gemm_q8(const ProductArgs& args) {
       const int64_t groups = smaller<int64_t>(kQ8ChunkGroups, all_groups - g0);
       const uint8_t* chunk = static_cast<const uint8_t*>(args.x) + g0 * args.rows * kQ8GroupBytes;
       unpack_panel<L>(args, col, g0 * 32, groups, panel);
-      PanelPrefetch next(args, col, kQ8Cols, (g0 + groups) * 32 * L::kBytes / kBlockK,
-                         kQ8ChunkGroups * 32 * L::kBytes / kBlockK, tiles);
+      const bool more = g0 + groups < all_groups;
+      constexpr int64_t kChunkBytes = kQ8ChunkGroups * 32 / kBlockK * L::kBytes;
+      PanelPrefetch next(args.w + (more ? col : col + kQ8Cols) * args.w_stride, args.w_stride, kQ8Cols,
+                         more ? (g0 + groups) * 32 * L::kBytes / kBlockK : 0,
+                         kChunkBytes < args.w_stride ? kChunkBytes : args.w_stride, tiles * groups);
       for (int64_t tile = 0; tile < tiles; ++tile) {
-        next.step();
         const int64_t row = first_row(tile, args.rows, tiles);
         const int64_t rows = first_row(tile + 1, args.rows, tiles) - row;
         const uint8_t* a = chunk + row * groups * kQ8GroupBytes;
@@ -192,7 +203,7 @@ void gemm_q8(const ProductArgs& args) {
                  [&](const float* from, int64_t from_stride, float* to, int64_t to_stride) MINICPM_BODY {
                    with_rows<kQ8Rows>(rows, [&](auto r) MINICPM_BODY {
                      q8_tile_kernel<decltype(r)::value, L::kGroup, kCorrection, kSignedCodes>(
-                         a, panel, groups, log2_of(kOffset), from, from_stride, to, to_stride);
+                         a, panel, groups, log2_of(kOffset), next, from, from_stride, to, to_stride);
                    });
                  });
       }

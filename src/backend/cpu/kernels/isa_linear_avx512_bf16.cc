@@ -11,6 +11,7 @@ using namespace avx512;
 
 // Six cycles of latency, two a cycle: at least 12 sums, better 24.
 constexpr int kDenseRows = 6, kDenseVecs = 4;
+constexpr int kDenseGemvRows = 6;
 
 // Each builds on those before it.
 // clang-format off
@@ -40,6 +41,7 @@ struct MultiplyPairs {
 };
 struct PairSource {
   MINICPM_INLINE int64_t words(int64_t k) { return (k + 1) / 2; }
+  MINICPM_INLINE int64_t bytes(int64_t words) { return words * 4; }
   MINICPM_INLINE void fill(const uint8_t* w, int64_t k, int64_t word, int64_t count, float* out) {
     const int64_t elements = smaller(2 * count, k - 2 * word);
     out[count - 1] = 0.0f;  // the second half of the last word for odd k
@@ -82,7 +84,7 @@ void to_tile(const float* x, int64_t x_stride, int64_t k, int64_t rows, int64_t 
 
 }  // namespace
 
-const LinearInput kInput = {to_row, to_tile, row_bytes, tile_row_bytes, kDenseRows};
+const LinearInput kInput = {to_row, to_tile, row_bytes, tile_row_bytes, kDenseRows, kDenseGemvRows};
 const ProductFn kGemv = gemv_dense<Pairs, MultiplyPairs>;
 const ProductFn kGemm = gemm_dense<PairSource, MultiplyPairs>;
 

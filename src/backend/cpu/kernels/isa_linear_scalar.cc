@@ -158,10 +158,9 @@ void q8_row(const float* x, int64_t k, void* out) {
   { kInputF32, product_plain<E>, product_plain<E>, product_plain<E>, product_plain<E> }
 
 const LinearKernels kLinear = {
-    .gemv_rows = INT64_MAX,  // there are no tiles
     .panel_cols = 16,
     .scratch_bytes = 0,
-    .inputs = {{}, {}, {.to_row = q8_row, .row_bytes = q8_row_bytes}},
+    .inputs = {{.gemv_rows = INT64_MAX}, {}, {.to_row = q8_row, .row_bytes = q8_row_bytes, .gemv_rows = INT64_MAX}},
     .f32 = MINICPM_PLAIN(PlainF32),
     .f16 = MINICPM_PLAIN(PlainF16),
     .bf16 = MINICPM_PLAIN(PlainBF16),

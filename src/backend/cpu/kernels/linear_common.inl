@@ -56,19 +56,36 @@ struct MultiplyF32 {
   MINICPM_INLINE Vec run(Vec acc, Vec w, Vec x) { return fma(w, x, acc); }
 };
 
-/// 256 weights as f32.
-template <class L>
-void expand_block(const uint8_t* block, float* out) {
-  alignas(64) float d[16], m[16];
-  L::scales(block, d, m);
+/// The 256 codes of a block, in order. Signed ones as they are, or as the panels want them.
+template <class L, bool kForPanel>
+MINICPM_INLINE void store_block_codes(const uint8_t* block, uint8_t* out) {
   unroll<kSteps>([&](auto step) MINICPM_BODY {
     constexpr int kStep = decltype(step)::value;
     const Codes codes = L::template codes<kStep>(block);
-    unroll<kParts>([&](auto part) MINICPM_BODY {
-      constexpr int kFirst = kStep * kCodeLanes + decltype(part)::value * kLanes;
-      const Vec code = widen<L::kSigned>(codes, decltype(part)::value) - set1(static_cast<float>(L::kOffset));
-      const Vec scale = set1(d[kFirst / L::kGroup]);
-      store(out + kFirst, L::kMin ? fma(code, scale, set1(m[kFirst / L::kGroup])) : code * scale);
-    });
+    store_codes(out + kStep * kCodeLanes, kForPanel && L::kSigned && !kSignedPanels ? to_panel(codes) : codes);
   });
+}
+
+/// weight = d * (code - offset) + m for 256 codes.
+template <int kGroup, bool kSigned>
+__attribute__((noinline)) void expand_codes(const uint8_t* codes, const float* d, const float* m, float offset,
+                                            float* out) {
+  for (int step = 0; step < kSteps; ++step) {
+    const Codes c = load_codes(codes + step * kCodeLanes);
+    unroll<kParts>([&](auto part) MINICPM_BODY {
+      const int first = step * kCodeLanes + decltype(part)::value * kLanes;
+      const Vec code = widen<kSigned>(c, decltype(part)::value) - set1(offset);
+      store(out + first, fma(code, set1(d[first / kGroup]), set1(m[first / kGroup])));
+    });
+  }
+}
+
+/// 256 weights as f32.
+template <class L>
+void expand_block(const uint8_t* block, float* out) {
+  alignas(64) uint8_t codes[kBlockK];
+  alignas(64) float d[16], m[16] = {};
+  store_block_codes<L, false>(block, codes);
+  L::scales(block, d, m);
+  expand_codes<L::kGroup, L::kSigned>(codes, d, m, static_cast<float>(L::kOffset), out);
 }

@@ -61,10 +61,10 @@ struct LinearInput {
   /// Bytes that a row takes in the tiles.
   int64_t (*tile_row_bytes)(int64_t k);
   int64_t tile_rows;  // at most
+  int64_t gemv_rows;  // gemv is the better driver up to this many rows
 };
 
 struct LinearKernels {
-  int64_t gemv_rows;      // gemv up to this many rows
   int64_t panel_cols;     // gemm is best given a multiple of this many columns
   int64_t scratch_bytes;  // per thread
   LinearInput inputs[kNumInputs];
