@@ -66,7 +66,7 @@ std::string flags_text(const OptionRow& row) {
     text += flag;
   }
   if (text.empty()) return std::string(row.value) + (row.repeatable() ? "..." : "");
-  if (!row.value.empty()) text += " " + std::string(row.value);
+  if (!row.value.empty()) text.append(" ").append(row.value);
   return text;
 }
 

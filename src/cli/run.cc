@@ -62,9 +62,10 @@ Json result_json(const ChatResult& result, uint64_t seed) {
 }
 
 std::string question(const Options& options) {
-  const std::string text = options.prompt && *options.prompt != "-" ? *options.prompt
-                           : options.prompt                         ? read_text("-")
-                                                                    : read_text(options.prompt_file);
+  const bool typed = options.prompt && *options.prompt != "-";
+  std::string text = typed ? *options.prompt : read_text(options.prompt ? "-" : options.prompt_file);
+  // The line end that `echo` and editors put last is not meant as part of the question.
+  if (!typed && text.ends_with('\n')) text.pop_back();
   if (text.find_first_not_of(" \t\r\n") == std::string::npos) {
     fail(ErrorCode::kInvalidRequest, "the question is empty");
   }

@@ -86,7 +86,7 @@ TEST_F(RunTest, ModelMayBeNamedByFlagAndProjectorByName) {
 
 TEST_F(RunTest, QuestionAndPictureFromStandardInput) {
   const Json expected = run(hf_, {"-p", "What?", "--greedy"});
-  EXPECT_EQ(run(hf_, {"-p", "-", "--greedy"}, {.input = "What?"}).at("tokens"), expected.at("tokens"));
+  EXPECT_EQ(run(hf_, {"-p", "-", "--greedy"}, {.input = "What?\n"}).at("tokens"), expected.at("tokens"));
   EXPECT_EQ(run(hf_, {"-f", write("q.txt", "What?"), "--greedy"}).at("tokens"), expected.at("tokens"));
 
   const std::string picture = write_picture("p.bmp", 90, 60);
