@@ -3,6 +3,7 @@
 // 128 and signed ones are multiplied as magnitudes: 2 * 128 * 127 fits.
 #pragma once
 
+#include "backend/cpu/kernels/repeated_byte.h"
 #include "backend/cpu/kernels/vec_avx2.h"
 
 namespace minicpm::cpu::avx2 {
@@ -59,6 +60,10 @@ MINICPM_INLINE Codes shift_left(Codes a, Codes counts) {
 }
 MINICPM_INLINE Sums to_float(Codes a) {
   return {_mm256_cvtepi32_ps(a.v)};
+}
+template <int kByte>
+MINICPM_INLINE __m256i repeated_byte() {
+  return _mm256_set1_epi32(static_cast<int>(kRepeatedByte[kByte]));
 }
 /// acc + sums over 4 neighbours of w * a; w unsigned (below 128), a signed.
 MINICPM_INLINE Codes dot(Codes acc, Codes w, Codes a) {

@@ -1,6 +1,7 @@
 // Integer vectors for the matrix products with AVX-512 (F, BW, VL, DQ, VNNI): 64 codes or 16 sums in a register.
 #pragma once
 
+#include "backend/cpu/kernels/repeated_byte.h"
 #include "backend/cpu/kernels/vec_avx512.h"
 
 namespace minicpm::cpu::avx512 {
@@ -59,13 +60,17 @@ MINICPM_INLINE Codes set_codes(int32_t x) {
 MINICPM_INLINE Sums to_float(Codes a) {
   return {_mm512_cvtepi32_ps(a.v)};
 }
+template <int kByte>
+MINICPM_INLINE __m512i repeated_byte() {
+  return _mm512_set1_epi32(static_cast<int>(kRepeatedByte[kByte]));
+}
 /// acc + sums over 4 neighbours of w * a; w unsigned (below 128), a signed.
 MINICPM_INLINE Codes dot(Codes acc, Codes w, Codes a) {
   return {_mm512_dpbusd_epi32(acc.v, w.v, a.v)};
 }
 /// Signed codes as the unsigned ones that `dot` takes: w + kSignedOffset.
 MINICPM_INLINE Codes to_panel(Codes w) {
-  return {_mm512_xor_si512(w.v, _mm512_set1_epi8(static_cast<char>(0x80)))};
+  return {_mm512_xor_si512(w.v, repeated_byte<0x80>())};
 }
 /// acc + sums over 4 neighbours of (w + kSignedOffset) * a; both signed.
 MINICPM_INLINE Codes dot_signed(Codes acc, Codes w, Codes a) {

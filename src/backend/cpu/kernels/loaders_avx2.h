@@ -12,8 +12,9 @@ namespace minicpm::cpu::avx2 {
 
 // ---- pieces
 
-MINICPM_INLINE __m256i keep_bits(__m256i x, int bits) {
-  return _mm256_and_si256(x, _mm256_set1_epi8(static_cast<char>(bits)));
+template <int kBits>
+MINICPM_INLINE __m256i keep_bits(__m256i x) {
+  return _mm256_and_si256(x, repeated_byte<kBits>());
 }
 /// Shifted right (negative: left). Bits that cross a byte are to be masked off.
 template <int kCount>
@@ -24,7 +25,7 @@ MINICPM_INLINE __m256i shift(__m256i x) {
 /// Low nibbles of 16 bytes, then the high ones.
 MINICPM_INLINE __m256i nibbles_of_16(const void* p) {
   const __m128i x = load_16(p);
-  return keep_bits(_mm256_inserti128_si256(_mm256_castsi128_si256(x), _mm_srli_epi16(x, 4), 1), 15);
+  return keep_bits<15>(_mm256_inserti128_si256(_mm256_castsi128_si256(x), _mm_srli_epi16(x, 4), 1));
 }
 MINICPM_INLINE __m256i iq4_values(__m256i codes) {
   return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(load_16(kIq4Values)), codes);
@@ -35,12 +36,12 @@ MINICPM_INLINE __m256i fifth_bits(const uint8_t* qh) {
   const __m256i byte_of_bit = _mm256_setr_epi64x(0, 0x0101010101010101, 0x0202020202020202, 0x0303030303030303);
   const __m256i bit = _mm256_set1_epi64x(static_cast<long long>(0x8040201008040201u));
   const __m256i bytes = _mm256_shuffle_epi8(_mm256_set1_epi32(static_cast<int>(load_u32(qh))), byte_of_bit);
-  return keep_bits(_mm256_cmpeq_epi8(_mm256_and_si256(bytes, bit), bit), 16);
+  return keep_bits<16>(_mm256_cmpeq_epi8(_mm256_and_si256(bytes, bit), bit));
 }
 /// Bit kBit of every byte, moved to bit kTo.
 template <int kBit, int kTo>
 MINICPM_INLINE __m256i move_bit(__m256i x) {
-  return keep_bits(shift<kBit - kTo>(x), 1 << kTo);
+  return keep_bits<(1 << kTo)>(shift<kBit - kTo>(x));
 }
 
 // ---- eight blocks of 32
@@ -101,7 +102,7 @@ struct LoadQ2_K : SuperLoader<LoadQ2_K, BlockQ2_K, 16, true> {
   }
   template <int J>
   MINICPM_INLINE Codes codes(const uint8_t* p) {
-    return {keep_bits(shift<2 * (J % 4)>(load_32(as<BlockQ2_K>(p).qs + 32 * (J / 4))), 3)};
+    return {keep_bits<3>(shift<2 * (J % 4)>(load_32(as<BlockQ2_K>(p).qs + 32 * (J / 4))))};
   }
 };
 
@@ -116,7 +117,7 @@ struct LoadQ3_K : SuperLoader<LoadQ3_K, BlockQ3_K, 16, false> {
   template <int J>
   MINICPM_INLINE Codes codes(const uint8_t* p) {
     const auto& b = as<BlockQ3_K>(p);
-    const __m256i low = keep_bits(shift<2 * (J % 4)>(load_32(b.qs + 32 * (J / 4))), 3);
+    const __m256i low = keep_bits<3>(shift<2 * (J % 4)>(load_32(b.qs + 32 * (J / 4))));
     return {_mm256_or_si256(low, move_bit<J, 2>(load_32(b.hmask)))};
   }
 };
@@ -128,7 +129,7 @@ struct LoadQ4_K : SuperLoader<LoadQ4_K, BlockQ4_K, 32, true> {
   }
   template <int J>
   MINICPM_INLINE Codes codes(const uint8_t* p) {
-    return {keep_bits(shift<4 * (J % 2)>(load_32(as<BlockQ4_K>(p).qs + 32 * (J / 2))), 15)};
+    return {keep_bits<15>(shift<4 * (J % 2)>(load_32(as<BlockQ4_K>(p).qs + 32 * (J / 2))))};
   }
 };
 
@@ -140,7 +141,7 @@ struct LoadQ5_K : SuperLoader<LoadQ5_K, BlockQ5_K, 32, true> {
   template <int J>
   MINICPM_INLINE Codes codes(const uint8_t* p) {
     const auto& b = as<BlockQ5_K>(p);
-    const __m256i low = keep_bits(shift<4 * (J % 2)>(load_32(b.qs + 32 * (J / 2))), 15);
+    const __m256i low = keep_bits<15>(shift<4 * (J % 2)>(load_32(b.qs + 32 * (J / 2))));
     return {_mm256_or_si256(low, move_bit<J, 4>(load_32(b.qh)))};
   }
 };
@@ -155,8 +156,8 @@ struct LoadQ6_K : SuperLoader<LoadQ6_K, BlockQ6_K, 16, false> {
   MINICPM_INLINE Codes codes(const uint8_t* p) {
     constexpr int kHalf = J / 4, kPart = J % 4;
     const auto& b = as<BlockQ6_K>(p);
-    const __m256i low = keep_bits(shift<4 * (kPart / 2)>(load_32(b.ql + 64 * kHalf + 32 * (kPart % 2))), 0x0f);
-    const __m256i high = keep_bits(shift<2 * kPart - 4>(load_32(b.qh + 32 * kHalf)), 0x30);
+    const __m256i low = keep_bits<0x0f>(shift<4 * (kPart / 2)>(load_32(b.ql + 64 * kHalf + 32 * (kPart % 2))));
+    const __m256i high = keep_bits<0x30>(shift<2 * kPart - 4>(load_32(b.qh + 32 * kHalf)));
     return {_mm256_or_si256(low, high)};
   }
 };
