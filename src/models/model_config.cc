@@ -350,17 +350,6 @@ ModelConfig read_gguf_config(const GgufFile& model, const GgufFile* mmproj) {
 
 namespace {
 
-/// GGUF names of a tower's MLP with ffn_up and ffn_down exchanged.
-void exchange_ffn_names(std::string& gguf) {
-  const auto exchange = [&](std::string_view from, std::string_view to) {
-    const size_t at = gguf.find(from);
-    if (at == std::string::npos) return false;
-    gguf.replace(at, from.size(), to);
-    return true;
-  };
-  if (!exchange("ffn_down", "ffn_up")) exchange("ffn_up", "ffn_down");
-}
-
 template <typename Config, typename Weights>
 void append_specs(std::vector<PartSpec>& specs, std::span<const TensorRow<Config, Weights>> rows, const Config& config,
                   const std::string& hf_prefix, const std::string& gguf_prefix, ModelPart part) {
@@ -388,7 +377,7 @@ std::vector<PartSpec> tensor_specs(const ModelConfig& config) {
   append_specs(specs, resampler_tensors(), *config.resampler, resampler, resampler, ModelPart::kProjector);
   if (config.gguf && !config.legacy_ffn) {
     for (PartSpec& part : specs) {
-      if (part.part == ModelPart::kProjector) exchange_ffn_names(part.spec.gguf);
+      if (part.part == ModelPart::kProjector) part.spec.gguf = exchanged_ffn(part.spec.gguf);
     }
   }
   return specs;

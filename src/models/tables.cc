@@ -11,6 +11,12 @@ int64_t TensorSpec::numel() const {
   return product;
 }
 
+std::string exchanged_ffn(std::string name) {
+  if (const size_t at = name.find("ffn_down"); at != std::string::npos) return name.replace(at, 8, "ffn_up");
+  if (const size_t at = name.find("ffn_up"); at != std::string::npos) return name.replace(at, 6, "ffn_down");
+  return name;
+}
+
 std::vector<int64_t> TensorSpec::hf_shape() const {
   std::vector<int64_t> stored = shape;
   switch (layout) {

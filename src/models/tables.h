@@ -88,6 +88,9 @@ struct TensorSpec {
   std::vector<int64_t> hf_shape() const;
 };
 
+/// A GGUF name with ffn_up and ffn_down exchanged: the vision towers of older and newer converters differ so.
+std::string exchanged_ffn(std::string name);
+
 template <typename Config, typename Weights>
 TensorSpec make_spec(const TensorRow<Config, Weights>& row, const Config& config, std::string_view hf_prefix,
                      std::string_view gguf_prefix) {

@@ -17,12 +17,6 @@ bool is_redundant(std::string_view name) {
   return std::ranges::any_of(kSuffixes, [&](std::string_view suffix) { return name.ends_with(suffix); });
 }
 
-std::string exchanged_ffn(std::string name) {
-  if (const size_t at = name.find("ffn_down"); at != std::string::npos) return name.replace(at, 8, "ffn_up");
-  if (const size_t at = name.find("ffn_up"); at != std::string::npos) return name.replace(at, 6, "ffn_down");
-  return name;
-}
-
 }  // namespace
 
 void* ConvertedStore::allocate_bytes(size_t bytes) {

@@ -135,6 +135,30 @@ TEST(Loading, LetsTensorsOfPartsPassThatAreNotRun) {
   EXPECT_NO_THROW(LoadedModel::load_networks(config, std::move(weights), nullptr));
 }
 
+// Converters of different age call the two matrices of the tower's MLP ffn_down and ffn_up the other way round.
+TEST(Loading, TakesBothNamingsOfTheTowersMlp) {
+  for (bool legacy : {true, false}) {
+    ModelConfig config = testing::tiny_config();
+    config.gguf = true;
+    config.legacy_ffn = legacy;
+    const auto load = [&](bool loaded_as_legacy) {
+      auto language = std::make_unique<MemorySource>("language");
+      auto projector = std::make_unique<MemorySource>("projector");
+      for (const PartSpec& part : tensor_specs(config)) {
+        const TensorSpec& spec = part.spec;
+        if (spec.presence == Presence::kOptional && spec.gguf.ends_with(".bias")) continue;
+        const std::vector<float> zeros(spec.numel());
+        (part.part == ModelPart::kLanguage ? language : projector)->add(spec.gguf, zeros, spec.shape);
+      }
+      ModelConfig other = config;
+      other.legacy_ffn = loaded_as_legacy;
+      return LoadedModel::load_networks(other, std::move(language), std::move(projector));
+    };
+    EXPECT_NO_THROW(load(legacy));
+    EXPECT_THROW(load(!legacy), Error);
+  }
+}
+
 TEST(PositionBuckets, FollowTheReferencesRounding) {
   EXPECT_EQ(position_buckets(1, 70), std::vector<int32_t>{0});
   const auto of_25 = position_buckets(25, 70);
