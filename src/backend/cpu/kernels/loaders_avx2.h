@@ -28,7 +28,7 @@ MINICPM_INLINE __m256i nibbles_of_16(const void* p) {
   return keep_bits<15>(_mm256_inserti128_si256(_mm256_castsi128_si256(x), _mm_srli_epi16(x, 4), 1));
 }
 MINICPM_INLINE __m256i iq4_values(__m256i codes) {
-  return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(load_16(kIq4Values)), codes);
+  return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(load_16(kIq4Codes)), codes);
 }
 /// 32 bits as bytes of 0 or 16.
 MINICPM_INLINE __m256i fifth_bits(const uint8_t* qh) {

@@ -53,7 +53,7 @@ MINICPM_INLINE __mmask64 bit_mask(__m512i x) {
   return _mm512_test_epi8_mask(x, halves<kEveryByte << kLow, kEveryByte << kHigh>());
 }
 MINICPM_INLINE __m512i iq4_values(__m512i codes) {
-  return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(load_16(kIq4Values)), codes);
+  return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(load_16(kIq4Codes)), codes);
 }
 
 /// d (and m) of one group of 16 rows.

@@ -47,6 +47,12 @@ MINICPM_INLINE Bytes q3_scales(const uint8_t* packed) {
   return {(nibbles & 0x0f0f0f0f0f0f0f0fu) | low_top << 4, (nibbles >> 4 & 0x0f0f0f0f0f0f0f0fu) | high_top << 4};
 }
 
+/// A copy of kIq4Values: the address of an inline variable must not be taken here, or the objects would share a symbol.
+alignas(16) static constexpr int8_t kIq4Codes[16] = {kIq4Values[0],  kIq4Values[1],  kIq4Values[2],  kIq4Values[3],
+                                                     kIq4Values[4],  kIq4Values[5],  kIq4Values[6],  kIq4Values[7],
+                                                     kIq4Values[8],  kIq4Values[9],  kIq4Values[10], kIq4Values[11],
+                                                     kIq4Values[12], kIq4Values[13], kIq4Values[14], kIq4Values[15]};
+
 /// f16 numbers at the start of eight blocks, as floats; the ISA defines both.
 template <int kStride>
 MINICPM_INLINE void eight_f16(const uint8_t* p, float* d);

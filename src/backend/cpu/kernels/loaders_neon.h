@@ -79,7 +79,7 @@ MINICPM_INLINE Pair nibbles_of_16(const uint8_t* p) {
   return {vandq_u8(x, vdupq_n_u8(15)), vshrq_n_u8(x, 4)};
 }
 MINICPM_INLINE Codes iq4_values(Pair codes) {
-  const int8x16_t values = vld1q_s8(kIq4Values);
+  const int8x16_t values = vld1q_s8(kIq4Codes);
   return {vqtbl1q_s8(values, codes.a), vqtbl1q_s8(values, codes.b)};
 }
 /// 32 bits as bytes of 0 or 16.

@@ -33,10 +33,15 @@ MINICPM_INLINE void nibbles(const uint8_t* qs, int offset, int8_t* codes) {
     codes[j + 16] = static_cast<int8_t>((qs[j] >> 4) - offset);
   }
 }
+/// A copy of kIq4Values: the address of an inline variable must not be taken here, or the objects would share a symbol.
+alignas(16) static constexpr int8_t kIq4Codes[16] = {kIq4Values[0],  kIq4Values[1],  kIq4Values[2],  kIq4Values[3],
+                                                     kIq4Values[4],  kIq4Values[5],  kIq4Values[6],  kIq4Values[7],
+                                                     kIq4Values[8],  kIq4Values[9],  kIq4Values[10], kIq4Values[11],
+                                                     kIq4Values[12], kIq4Values[13], kIq4Values[14], kIq4Values[15]};
 MINICPM_INLINE void iq4_codes(const uint8_t* qs, int8_t* codes) {
   for (int j = 0; j < 16; ++j) {
-    codes[j] = kIq4Values[qs[j] & 15];
-    codes[j + 16] = kIq4Values[qs[j] >> 4];
+    codes[j] = kIq4Codes[qs[j] & 15];
+    codes[j + 16] = kIq4Codes[qs[j] >> 4];
   }
 }
 MINICPM_INLINE void fifth_bits(const uint8_t* qh, int8_t* codes) {
