@@ -109,6 +109,7 @@ const LinearKernels& linear_kernels(std::string_view isa) {
   }();
   if (isa == "avx512_bf16") return kWithBF16;
   if (isa == "avx512") return avx512::kLinear;
+  if (isa == "avx_vnni") return avx_vnni::kLinear;
   if (isa == "avx2") return avx2::kLinear;
 #elif defined(__aarch64__)
   if (isa == "neon_dot") return neon_dot::kLinear;

@@ -1,6 +1,6 @@
-// Integer vectors for the matrix products with AVX2: 32 codes or 8 sums in a register. There is no product of unsigned
-// and signed bytes with 32-bit sums; vpmaddubsw adds pairs in 16 bits and saturates, so unsigned codes must stay below
-// 128 and signed ones are multiplied as magnitudes: 2 * 128 * 127 fits.
+// Integer vectors for the matrix products with AVX2: 32 codes or 8 sums in a register. With AVX-VNNI there is a product
+// of unsigned and signed bytes with 32-bit sums. Without it vpmaddubsw adds pairs in 16 bits and saturates, so unsigned
+// codes must stay below 128 and signed ones are multiplied as magnitudes: 2 * 128 * 127 fits.
 #pragma once
 
 #include "backend/cpu/kernels/repeated_byte.h"
@@ -10,8 +10,13 @@ namespace minicpm::cpu::avx2 {
 
 constexpr int kSumLanes = 8;               // sums in a vector
 constexpr int kCodeLanes = 4 * kSumLanes;  // codes in a vector
-constexpr int kSignedOffset = 0;           // what dot_signed adds to the codes
-constexpr bool kSignedPanels = true;       // panels of signed codes are multiplied by `dot_signed`
+#if defined(__AVXVNNI__)
+constexpr int kSignedOffset = 128;     // what dot_signed adds to the codes, and to_panel
+constexpr bool kSignedPanels = false;  // panels of signed codes are multiplied by `dot`
+#else
+constexpr int kSignedOffset = 0;
+constexpr bool kSignedPanels = true;  // by `dot_signed`
+#endif
 constexpr int kBlockK = 256;               // weights that a loader sees at a time
 constexpr float kSmallestScaled = 1e-30f;  // groups of activations below this count as zero
 
@@ -65,18 +70,23 @@ template <int kByte>
 MINICPM_INLINE __m256i repeated_byte() {
   return _mm256_set1_epi32(static_cast<int>(kRepeatedByte[kByte]));
 }
-/// acc + sums over 4 neighbours of w * a; w unsigned (below 128), a signed.
-MINICPM_INLINE Codes dot(Codes acc, Codes w, Codes a) {
-  const __m256i pairs = _mm256_maddubs_epi16(w.v, a.v);
-  return {_mm256_add_epi32(acc.v, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))};
-}
-/// The same with both signed; a above -128.
-MINICPM_INLINE Codes dot_signed(Codes acc, Codes w, Codes a) {
-  return dot(acc, {_mm256_abs_epi8(w.v)}, {_mm256_sign_epi8(a.v, w.v)});
-}
 /// Signed codes as the panels hold them.
 MINICPM_INLINE Codes to_panel(Codes w) {
-  return w;
+  return kSignedPanels ? w : Codes{_mm256_xor_si256(w.v, repeated_byte<0x80>())};
+}
+/// acc + sums over 4 neighbours of w * a; w unsigned (below 128 without AVX-VNNI), a signed.
+MINICPM_INLINE Codes dot(Codes acc, Codes w, Codes a) {
+#if defined(__AVXVNNI__)
+  return {_mm256_dpbusd_avx_epi32(acc.v, w.v, a.v)};
+#else
+  const __m256i pairs = _mm256_maddubs_epi16(w.v, a.v);
+  return {_mm256_add_epi32(acc.v, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))};
+#endif
+}
+/// acc + sums over 4 neighbours of (w + kSignedOffset) * a; both signed, a above -128.
+MINICPM_INLINE Codes dot_signed(Codes acc, Codes w, Codes a) {
+  if constexpr (kSignedOffset != 0) return dot(acc, to_panel(w), a);
+  return dot(acc, {_mm256_abs_epi8(w.v)}, {_mm256_sign_epi8(a.v, w.v)});
 }
 /// Quarter `part` of the codes as floats.
 template <bool kSigned>

@@ -124,15 +124,22 @@ MINICPM_INLINE float quantize_group(const float* x, int8_t* q, int32_t* sums) {
   // Ordered as integers, so that NaN counts as the largest.
   const __m512i magnitude =
       _mm512_max_epi32(_mm512_castps_si512(_mm512_abs_ps(low)), _mm512_castps_si512(_mm512_abs_ps(high)));
-  const float largest = __builtin_bit_cast(float, _mm512_reduce_max_epi32(magnitude));
+  const __m256i eight = _mm256_max_epi32(_mm512_castsi512_si256(magnitude), _mm512_extracti64x4_epi64(magnitude, 1));
+  __m128i four = _mm_max_epi32(_mm256_castsi256_si128(eight), _mm256_extracti128_si256(eight, 1));
+  four = _mm_max_epi32(four, _mm_shuffle_epi32(four, 0x4e));
+  four = _mm_max_epi32(four, _mm_shuffle_epi32(four, 0xb1));
+  const float largest = _mm_cvtss_f32(_mm_castsi128_ps(four));
   // Below the threshold 127 / largest would overflow.
-  const float to_code = largest < kSmallestScaled ? 0.0f : 127.0f / largest;
-  const __m512i low_codes = _mm512_cvtps_epi32(_mm512_mul_ps(low, _mm512_set1_ps(to_code)));
-  const __m512i high_codes = _mm512_cvtps_epi32(_mm512_mul_ps(high, _mm512_set1_ps(to_code)));
-  _mm_storeu_si128(reinterpret_cast<__m128i*>(q), _mm512_cvtepi32_epi8(low_codes));
-  _mm_storeu_si128(reinterpret_cast<__m128i*>(q + 16), _mm512_cvtepi32_epi8(high_codes));
-  sums[0] = _mm512_reduce_add_epi32(low_codes);
-  sums[1] = _mm512_reduce_add_epi32(high_codes);
+  const __m512 to_code = _mm512_set1_ps(largest < kSmallestScaled ? 0.0f : 127.0f / largest);
+  const __m128i first = _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(_mm512_mul_ps(low, to_code)));
+  const __m128i second = _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(_mm512_mul_ps(high, to_code)));
+  const __m256i codes = _mm256_inserti128_si256(_mm256_castsi128_si256(first), second, 1);
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(q), codes);
+  __m256i s = _mm256_dpbusd_epi32(_mm256_setzero_si256(), _mm512_castsi512_si256(repeated_byte<1>()), codes);
+  s = _mm256_add_epi32(s, _mm256_shuffle_epi32(s, 0x4e));
+  s = _mm256_add_epi32(s, _mm256_shuffle_epi32(s, 0xb1));
+  sums[0] = _mm256_cvtsi256_si32(s);
+  sums[1] = _mm_cvtsi128_si32(_mm256_extracti128_si256(s, 1));
   return largest < kSmallestScaled ? 0.0f : largest * (1.0f / 127.0f);
 }
 

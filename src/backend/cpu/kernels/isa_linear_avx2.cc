@@ -10,7 +10,7 @@ namespace {
 // 16 registers. int8: 4 int32 and 4 f32 sums; dense: 12 sums.
 constexpr int kQ8Rows = 4, kQ8Vecs = 1;
 constexpr int kDenseRows = 6, kDenseVecs = 2;
-constexpr int kQ8GemvRows = 3, kDenseGemvRows = 6;
+constexpr int kQ8GemvRows = 4, kDenseGemvRows = 6;
 
 // Each builds on those before it.
 // clang-format off

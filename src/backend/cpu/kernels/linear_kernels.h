@@ -77,6 +77,9 @@ extern const LinearKernels kLinear;
 namespace avx2 {
 extern const LinearKernels kLinear;
 }
+namespace avx_vnni {
+extern const LinearKernels kLinear;
+}
 namespace avx512 {
 extern const LinearKernels kLinear;
 }

@@ -35,6 +35,7 @@ std::span<const Isa> all_isas() {
     {"scalar", &scalar::kKernels, true},
 #if defined(__x86_64__)
     {"avx2", &avx2::kKernels, has_avx2()},
+    {"avx_vnni", &avx2::kKernels, has_avx2() && __builtin_cpu_supports("avxvnni")},
     {"avx512", &avx512::kKernels, has_avx512()},
     {"avx512_bf16", &avx512::kKernels, has_avx512() && __builtin_cpu_supports("avx512bf16")},
 #elif defined(__aarch64__)
