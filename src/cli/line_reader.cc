@@ -1,8 +1,10 @@
 #include "cli/line_reader.h"
 
 #include <histedit.h>
+#include <poll.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <clocale>
 #include <cstdio>
@@ -47,6 +49,13 @@ class PipeReader : public LineReader {
 int read_character(EditLine*, wchar_t* out) {
   std::mbstate_t state = {};
   while (true) {
+    std::array<pollfd, 2> polls = {pollfd{STDIN_FILENO, POLLIN, 0}, pollfd{AtPrompt::wake_fd(), POLLIN, 0}};
+    const bool polled = poll(polls.data(), polls.size(), -1) >= 0;
+    if (AtPrompt::interrupt_pending()) return -1;
+    if (!polled && errno == EINTR) continue;
+    if (!polled) return -1;
+    if (polls[1].revents != 0) AtPrompt::take_interrupt();  // left from a Ctrl-C that was already answered
+    if (polls[0].revents == 0) continue;
     char byte = 0;
     const ssize_t count = ::read(STDIN_FILENO, &byte, 1);
     if (count == 0) return 0;

@@ -1,5 +1,6 @@
 #include "cli/terminal.h"
 
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <array>
@@ -22,9 +23,16 @@ std::atomic<bool> interrupted{false};
 static_assert(std::atomic<int>::is_always_lock_free && std::atomic<bool>::is_always_lock_free,
               "a signal handler may touch lock-free atomics only");
 
+// Written by the handler and read at the prompt; both ends never block.
+int wake_pipe[2] = {-1, -1};
+
 void on_interrupt(int) {
+  const int saved_errno = errno;
   const bool again = interrupted.exchange(true);
   const int now = mode.load();
+  if (now == kPrompting) [[maybe_unused]]
+    const ssize_t written = write(wake_pipe[1], "", 1);
+  errno = saved_errno;
   if (now == kPrompting || (now == kAnswering && !again)) return;
   _exit(kExitInterrupted);
 }
@@ -152,8 +160,11 @@ std::string bytes_text(int64_t bytes) {
 }
 
 void install_interrupt_handler() {
+  // Without a pipe, Ctrl-C at the prompt waits for the next key; poll and write ignore -1.
+  if (pipe2(wake_pipe, O_CLOEXEC | O_NONBLOCK) != 0) wake_pipe[0] = wake_pipe[1] = -1;
   struct sigaction action = {};
-  action.sa_handler = on_interrupt;  // without SA_RESTART, so that a read at the prompt returns
+  action.sa_handler = on_interrupt;
+  action.sa_flags = SA_RESTART;
   sigemptyset(&action.sa_mask);
   sigaction(SIGINT, &action, nullptr);
   std::signal(SIGPIPE, SIG_IGN);  // a closed reader is seen as EPIPE by print
@@ -171,13 +182,22 @@ const std::atomic<bool>* Answering::cancel() const {
 }
 
 AtPrompt::AtPrompt() {
-  interrupted = false;
+  take_interrupt();
   mode = kPrompting;
 }
 AtPrompt::~AtPrompt() {
   mode = kIdle;
 }
+int AtPrompt::wake_fd() {
+  return wake_pipe[0];
+}
+bool AtPrompt::interrupt_pending() {
+  return interrupted;
+}
 bool AtPrompt::take_interrupt() {
+  char byte;
+  while (read(wake_pipe[0], &byte, 1) == 1) {
+  }
   return interrupted.exchange(false);
 }
 

@@ -78,14 +78,17 @@ class Answering {
   bool cancelled() const { return cancel()->load(); }
 };
 
-/// While it lives, Ctrl-C does nothing but interrupt a read, which then sees `take_interrupt() == true` once.
+/// While it lives, Ctrl-C only makes `wake_fd` readable and `take_interrupt` true once. Waiting on a descriptor, not for
+/// EINTR, loses no Ctrl-C: it may come just before the wait begins, or on another thread.
 class AtPrompt {
  public:
   AtPrompt();
   ~AtPrompt();
   AtPrompt(const AtPrompt&) = delete;
   AtPrompt& operator=(const AtPrompt&) = delete;
+  static bool interrupt_pending();
   static bool take_interrupt();
+  static int wake_fd();
 };
 
 }  // namespace minicpm::cli
