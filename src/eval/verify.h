@@ -24,8 +24,9 @@ struct VerifyOptions {
   BackendOptions backend;
 };
 
-/// Runs one case folder (case.json or cases.json inside), or all case folders inside `path`. Throws Error not_found for
-/// a missing case, unsupported for one of unknown kind, invalid_request when `data` is needed and absent.
+/// Runs one case folder (case.json or cases.json inside), or all case folders inside `path`; of several, one that cannot
+/// be run is reported as one failed item. Throws Error not_found for a missing case, unsupported for one of unknown
+/// kind, invalid_request when `data` is needed and absent.
 void verify(const std::filesystem::path& path, const VerifyOptions& options, const VerifyReporter& report);
 
 // One function per kind of case; `folder` holds its files.

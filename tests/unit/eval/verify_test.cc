@@ -75,6 +75,19 @@ TEST_F(VerifyTest, UnknownFolderInsideIsAnErrorBeforeAnythingRuns) {
   EXPECT_TRUE(items_.empty());
 }
 
+TEST_F(VerifyTest, ACaseThatCannotRunFailsAndTheOthersRun) {
+  const fs::path sampling = golden("sampling");
+  if (!fs::exists(sampling)) GTEST_SKIP() << "no reference case " << sampling;
+  fs::copy(sampling, folder_ / "b-sampling");
+  write("a-sampling/case.json", R"({"case": "sampling", "configs": {}, "expected": {"x/probs.0": {}}})");
+  verify(folder_, {}, [this](const VerifyItem& item) { items_.push_back(item); });
+  ASSERT_EQ(items_.size(), 33u);
+  EXPECT_EQ(items_[0].name, "a-sampling");
+  EXPECT_FALSE(items_[0].ok);
+  EXPECT_THAT(items_[0].detail, HasSubstr("inputs.safetensors"));
+  EXPECT_TRUE(items_[1].ok);
+}
+
 TEST_F(VerifyTest, DamagedCaseFiles) {
   write("case.json", "{");
   EXPECT_EQ(error_of(folder_).first, ErrorCode::kBadFile);
