@@ -1,28 +1,34 @@
 # make        configure and build (Release) into build/; the program is build/bin/minicpm
-# make demo   the same, then the program answers a question about a picture that ships with the project
-# make test   the same, then every test
+# make training   the same with `minicpm train`
+# make demo   like make, then the program answers a question about a picture that ships with the project
+# make test   like make training, then every test
 # make bench  benchmarks: JSON in build/bench/ and a table
 # make fuzz   each fuzz target for FUZZ_SECONDS (600) seconds, with clang
 # make asan, make tsan   the tests under sanitizers
 # make cross  the kernels for 64-bit ARM, run under an emulator
-# Missing Debian packages (packages.txt) are installed first, with sudo when not root.
+# Missing Debian packages are installed first, with sudo when not root: those of packages.txt, and for training and the
+# tests those of packages-train.txt.
 
 BUILD := build
 JOBS ?= $(shell nproc)
 CMAKE_FLAGS ?=
 FUZZ_SECONDS ?= 600
+PACKAGES := packages.txt
 
-.PHONY: all build demo test bench fuzz asan tsan cross format check packages clean
+.PHONY: all build training demo test bench fuzz asan tsan cross format check packages clean
 
 all: build
 
 packages:
-	@tools/install_packages.sh packages.txt
+	@tools/install_packages.sh $(PACKAGES)
 
 build: packages
 	@cmake --preset release $(CMAKE_FLAGS) > $(BUILD).log 2>&1 || { cat $(BUILD).log; exit 1; }
 	@mkdir -p $(BUILD) && mv $(BUILD).log $(BUILD)/configure.log
 	@cmake --build $(BUILD) -j $(JOBS)
+
+training test asan tsan: PACKAGES += packages-train.txt
+training: build
 
 demo: build
 	@tools/demo.sh $(BUILD)

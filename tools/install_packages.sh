@@ -1,9 +1,8 @@
 #!/bin/sh
-# Installs the Debian packages named in the first column of a list ('#' starts a comment) that are not installed yet.
+# Installs the Debian packages named in the first column of lists ('#' starts a comment) that are not installed yet.
 set -eu
-list=$1
 missing=
-for package in $(sed 's/#.*//' "$list"); do
+for package in $(sed 's/#.*//' "$@"); do
   state=$(dpkg-query -W -f='${Status}' "$package" 2>/dev/null || true)
   [ "$state" = "install ok installed" ] || missing="$missing $package"
 done
