@@ -1,4 +1,5 @@
-# Every third-party library of the build. Reasons stand in packages.txt, next to the Debian package names.
+# Every third-party library of the build. Reasons stand in packages.txt, next to the Debian package names, and for the
+# optional ones at the end in packages-train.txt.
 find_package(Threads REQUIRED)
 find_package(PkgConfig REQUIRED)
 find_package(fmt 9 REQUIRED)
@@ -12,3 +13,7 @@ pkg_check_modules(UTF8PROC REQUIRED IMPORTED_TARGET libutf8proc)
 pkg_check_modules(WEBP REQUIRED IMPORTED_TARGET libwebp)
 pkg_check_modules(EXIF REQUIRED IMPORTED_TARGET libexif)
 pkg_check_modules(EDIT REQUIRED IMPORTED_TARGET libedit)
+
+if(MINICPM_MPI)
+  find_package(MPI COMPONENTS C QUIET)
+endif()

@@ -5,8 +5,8 @@
 #include <functional>
 
 #include "base/error.h"
+#include "base/machine.h"
 #include "base/thread_pool.h"
-#include "cli/machine.h"
 #include "cli/request.h"
 #include "cli/terminal.h"
 #include "cli/verbs.h"

@@ -4,9 +4,9 @@
 #include <system_error>
 
 #include "backend/registry.h"
+#include "base/machine.h"
 #include "base/thread_pool.h"
 #include "cli/build_info.h"
-#include "cli/machine.h"
 #include "cli/terminal.h"
 #include "cli/verbs.h"
 

@@ -1,7 +1,7 @@
 #include <fmt/format.h>
 
 #include "base/error.h"
-#include "cli/machine.h"
+#include "base/machine.h"
 #include "cli/request.h"
 #include "cli/terminal.h"
 #include "cli/verbs.h"

@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <string>
 
-namespace minicpm::cli {
+namespace minicpm {
 
 struct MachineMemory {
   int64_t total_bytes = 0;
@@ -18,4 +18,4 @@ std::string processor_name();
 /// Highest resident size of this process so far.
 int64_t peak_rss_bytes();
 
-}  // namespace minicpm::cli
+}  // namespace minicpm

@@ -1,4 +1,4 @@
-#include "cli/machine.h"
+#include "base/machine.h"
 
 #include <sys/resource.h>
 
@@ -7,7 +7,7 @@
 #include <optional>
 #include <string_view>
 
-namespace minicpm::cli {
+namespace minicpm {
 namespace {
 
 /// The text after "key<blanks>:" on a line of `file`.
@@ -60,4 +60,4 @@ int64_t peak_rss_bytes() {
   return static_cast<int64_t>(usage.ru_maxrss) * 1024;  // Linux counts in KiB
 }
 
-}  // namespace minicpm::cli
+}  // namespace minicpm
