@@ -56,14 +56,18 @@ static_assert(std::is_trivially_copyable_v<Tensor>);
 /// Shape as text, "[64, 4096]", for messages.
 std::string shape_string(std::span<const int64_t> dims);
 
+struct LowRank;
+
 /// A constant parameter: usually a view into a mapped file, in any format. dims in PyTorch order; rows follow each
-/// other without gaps. `prepared` may hold a backend's own form.
+/// other without gaps. `prepared` may hold a backend's own form. `adapter` is what a fine-tuned model adds to a linear
+/// layer; ops::linear applies it.
 struct Weight {
   const void* data = nullptr;
   DType dtype = DType::kF32;
   int rank = 0;
   int64_t dims[kMaxRank] = {1, 1, 1, 1};
   const void* prepared = nullptr;
+  const LowRank* adapter = nullptr;
 
   bool defined() const { return data != nullptr; }
   std::span<const int64_t> shape() const { return {dims, static_cast<size_t>(rank)}; }
@@ -74,6 +78,13 @@ struct Weight {
   const void* row(int64_t r) const { return static_cast<const char*>(data) + r * row_bytes(dtype, cols()); }
 };
 static_assert(std::is_trivially_copyable_v<Weight>);
+
+/// A low-rank addition to a matrix [out, in]: scale * b a.
+struct LowRank {
+  Weight a;  // [r, in]
+  Weight b;  // [out, r]
+  float scale = 1.0f;
+};
 
 /// A contiguous f32 tensor as a weight (tests, generated tables).
 Weight as_weight(const Tensor& t);

@@ -1,5 +1,6 @@
 #include "models/tables.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace minicpm {
@@ -9,6 +10,13 @@ int64_t TensorSpec::numel() const {
   for (int64_t size : shape)
     product *= size;
   return product;
+}
+
+bool is_redundant(std::string_view name) {
+  constexpr std::string_view kSuffixes[] = {
+      "rotary_emb.inv_freq",       "position_ids",          "rope_freqs.weight",    "rope_factors_long.weight",
+      "rope_factors_short.weight", "resampler.pos_embed_k", "resampler.pos_embd_k", "resampler.pos_embed"};
+  return std::ranges::any_of(kSuffixes, [&](std::string_view suffix) { return name.ends_with(suffix); });
 }
 
 std::string exchanged_ffn(std::string name) {

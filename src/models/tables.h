@@ -88,6 +88,10 @@ struct TensorSpec {
   std::vector<int64_t> hf_shape() const;
 };
 
+/// Whether a tensor that some files hold can be computed, or belongs to a part that this program does not load from
+/// them.
+bool is_redundant(std::string_view name);
+
 /// A GGUF name with ffn_up and ffn_down exchanged: the vision towers of older and newer converters differ so.
 std::string exchanged_ffn(std::string name);
 

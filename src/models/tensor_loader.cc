@@ -7,18 +7,6 @@
 #include "quant/format.h"
 
 namespace minicpm {
-namespace {
-
-/// Stored in some files although it can be computed, or belongs to a part that this program does not load from them.
-bool is_redundant(std::string_view name) {
-  constexpr std::string_view kSuffixes[] = {
-      "rotary_emb.inv_freq",       "position_ids",          "rope_freqs.weight",    "rope_factors_long.weight",
-      "rope_factors_short.weight", "resampler.pos_embed_k", "resampler.pos_embd_k", "resampler.pos_embed"};
-  return std::ranges::any_of(kSuffixes, [&](std::string_view suffix) { return name.ends_with(suffix); });
-}
-
-}  // namespace
-
 void* ConvertedStore::allocate_bytes(size_t bytes) {
   try {
     buffers_.push_back(std::make_unique<std::byte[]>(bytes));
@@ -35,26 +23,34 @@ Tensor ConvertedStore::allocate(std::span<const int64_t> shape) {
   return t;
 }
 
-Weight TensorLoader::find_view(const TensorSpec& spec) {
+TensorLoader::Found TensorLoader::find(const TensorSpec& spec) {
   std::string name = gguf_ ? spec.gguf : spec.hf;
   if (exchange_ffn_) name = exchanged_ffn(std::move(name));
   const StoredTensor* stored = source_->find(name);
-  if (stored == nullptr) {
-    if (spec.presence == Presence::kOptional) return {};
+  if (stored != nullptr) used_.insert(name);
+  // An adapter's tensors have the names and layouts of safetensors, whatever the base is.
+  const StoredTensor* whole = lora_ != nullptr ? lora_->whole(spec.hf) : nullptr;
+  if (whole != nullptr) return {whole, false};
+  if (stored == nullptr && spec.presence == Presence::kRequired) {
     fail(ErrorCode::kBadFile, "{}: tensor {} is missing", source_->path(), name);
   }
-  used_.insert(name);
-  const std::vector<int64_t> expected = gguf_ ? spec.shape : spec.hf_shape();
-  if (!std::ranges::equal(stored->view.shape(), expected)) {
-    fail(ErrorCode::kBadFile, "{}: tensor {} has shape {}, expected {}", stored->file, name,
-         shape_string(stored->view.shape()), shape_string(expected));
+  return {stored, gguf_};
+}
+
+Weight TensorLoader::view_of(const TensorSpec& spec, const Found& found) {
+  const StoredTensor& stored = *found.tensor;
+  const std::vector<int64_t> expected = found.gguf ? spec.shape : spec.hf_shape();
+  if (!std::ranges::equal(stored.view.shape(), expected)) {
+    fail(ErrorCode::kBadFile, "{}: tensor {} has shape {}, expected {}", stored.file, stored.name,
+         shape_string(stored.view.shape()), shape_string(expected));
   }
-  if (format_traits(stored->view.dtype) == nullptr) {
-    fail(ErrorCode::kUnsupported, "{}: tensor {} has type {}, which cannot hold weights", stored->file, name,
-         minicpm::name(stored->view.dtype));
+  if (format_traits(stored.view.dtype) == nullptr) {
+    fail(ErrorCode::kUnsupported, "{}: tensor {} has type {}, which cannot hold weights", stored.file, stored.name,
+         minicpm::name(stored.view.dtype));
   }
-  Weight view = stored->view;
-  if (gguf_ || spec.layout == Layout::kSame || spec.layout == Layout::kTransposed) return view;
+  Weight view = stored.view;
+  if (found.gguf || spec.layout == Layout::kSame) return view;
+  if (spec.layout == Layout::kTransposed) return transposed(spec, view);
 
   // One third of a projection that is stored whole: rows lie together, so it is a view.
   const int64_t third = static_cast<int64_t>(spec.layout) - static_cast<int64_t>(Layout::kFirstThird);
@@ -64,10 +60,7 @@ Weight TensorLoader::find_view(const TensorSpec& spec) {
   return view;
 }
 
-Weight TensorLoader::load_weight(const TensorSpec& spec) {
-  Weight view = find_view(spec);
-  if (!view.defined() || gguf_ || spec.layout != Layout::kTransposed) return view;
-
+Weight TensorLoader::transposed(const TensorSpec& spec, Weight view) {
   const DTypeInfo& format = info(view.dtype);
   if (format.is_quantised) {
     fail(ErrorCode::kUnsupported, "{}: tensor {} has a block format and cannot be transposed", source_->path(),
@@ -92,9 +85,18 @@ Weight TensorLoader::load_weight(const TensorSpec& spec) {
   return view;
 }
 
+Weight TensorLoader::load_weight(const TensorSpec& spec) {
+  const Found found = find(spec);
+  if (found.tensor == nullptr) return {};
+  Weight view = view_of(spec, found);
+  if (lora_ != nullptr) view.adapter = lora_->low_rank(spec.hf);
+  return view;
+}
+
 Tensor TensorLoader::load_f32(const TensorSpec& spec) {
-  const Weight view = find_view(spec);
-  if (!view.defined()) return {};
+  const Found found = find(spec);
+  if (found.tensor == nullptr) return {};
+  const Weight view = view_of(spec, found);
   Tensor t = store_->allocate(spec.shape);
   for (int64_t r = 0; r < view.rows(); ++r) {
     dequantize_row(view.dtype, view.row(r), t.f32() + r * view.cols(), view.cols());

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "io/weight_source.h"
+#include "models/lora.h"
 #include "models/tables.h"
 
 namespace minicpm {
@@ -26,9 +27,10 @@ class ConvertedStore {
 
 class TensorLoader {
  public:
-  /// `gguf` tells which of the two names is looked up.
-  TensorLoader(const WeightSource& source, bool gguf, ConvertedStore& store)
-      : source_(&source), gguf_(gguf), store_(&store) {}
+  /// `gguf` tells which of the two names is looked up. `lora`, if not null and bound, replaces whole tensors and is
+  /// attached to the matrices it adapts; it must outlive the weights.
+  TensorLoader(const WeightSource& source, bool gguf, ConvertedStore& store, const Lora* lora = nullptr)
+      : source_(&source), gguf_(gguf), store_(&store), lora_(lora) {}
 
   /// All rows of one component into `weights`. `exchange_ffn`: the file calls ffn_down what the table calls ffn_up.
   /// Throws Error bad_file naming the first tensor that is missing or has another shape.
@@ -53,14 +55,21 @@ class TensorLoader {
   void set_exchange_ffn(bool exchange) { exchange_ffn_ = exchange; }
 
  private:
-  /// The part of a stored tensor that the field needs, or an undefined view if it is optional and absent.
-  Weight find_view(const TensorSpec& spec);
+  struct Found {
+    const StoredTensor* tensor = nullptr;  // null: optional and absent
+    bool gguf = false;                     // its layout is that of GGUF files
+  };
+  Found find(const TensorSpec& spec);
+  /// The part of a stored tensor that the field needs.
+  Weight view_of(const TensorSpec& spec, const Found& found);
+  Weight transposed(const TensorSpec& spec, Weight view);
   Weight load_weight(const TensorSpec& spec);
   Tensor load_f32(const TensorSpec& spec);
 
   const WeightSource* source_;
   bool gguf_;
   ConvertedStore* store_;
+  const Lora* lora_;
   bool exchange_ffn_ = false;
   std::set<std::string, std::less<>> used_;
 };

@@ -38,6 +38,27 @@ LinearTarget target(const Tensor& out, const LinearParams& p) {
   return {flat(out), p.w, p.bias};
 }
 
+// out += scale * B (A x) where the weight carries an adapter. A and B are taken as they are, so the base may have any
+// format.
+void add_adapter(Context& ctx, const LinearTarget& target, const Tensor& x) {
+  const LowRank& low_rank = *target.w.adapter;
+  ArenaScope scratch(ctx.arena);
+  const Tensor inner = ctx.arena.tensor(DType::kF32, {x.rows(), low_rank.a.rows()});
+  const Tensor delta = ctx.arena.tensor(DType::kF32, {x.rows(), low_rank.b.rows()});
+  const LinearTarget down{inner, low_rank.a, {}}, up{delta, low_rank.b, {}};
+  ctx.backend.linear({&down, 1}, x, ctx.precision);
+  ctx.backend.linear({&up, 1}, inner, ctx.precision);
+  ctx.backend.add_scaled(target.out, delta, low_rank.scale);
+}
+
+void run(Context& ctx, std::span<const LinearTarget> targets, const Tensor& x) {
+  if (x.rows() == 0) return;
+  ctx.backend.linear(targets, x, ctx.precision);
+  for (const LinearTarget& target : targets) {
+    if (target.w.adapter != nullptr) add_adapter(ctx, target, x);
+  }
+}
+
 }  // namespace
 
 Tensor embedding(Context& ctx, const Weight& table, std::span<const int32_t> ids) {
@@ -49,7 +70,7 @@ Tensor embedding(Context& ctx, const Weight& table, std::span<const int32_t> ids
 Tensor linear(Context& ctx, Tensor x, const LinearParams& params) {
   Tensor out = linear_result(ctx, x, params);
   const LinearTarget targets[] = {target(out, params)};
-  if (x.rows() > 0) ctx.backend.linear(targets, flat(x), ctx.precision);
+  run(ctx, targets, flat(x));
   return out;
 }
 
@@ -60,14 +81,14 @@ Tensor linear(Context& ctx, Tensor x, const Weight& w, Tensor bias) {
 Pair linear2(Context& ctx, Tensor x, const LinearParams& a, const LinearParams& b) {
   const Pair out{linear_result(ctx, x, a), linear_result(ctx, x, b)};
   const LinearTarget targets[] = {target(out.first, a), target(out.second, b)};
-  if (x.rows() > 0) ctx.backend.linear(targets, flat(x), ctx.precision);
+  run(ctx, targets, flat(x));
   return out;
 }
 
 Triple linear3(Context& ctx, Tensor x, const LinearParams& a, const LinearParams& b, const LinearParams& c) {
   const Triple out{linear_result(ctx, x, a), linear_result(ctx, x, b), linear_result(ctx, x, c)};
   const LinearTarget targets[] = {target(out.first, a), target(out.second, b), target(out.third, c)};
-  if (x.rows() > 0) ctx.backend.linear(targets, flat(x), ctx.precision);
+  run(ctx, targets, flat(x));
   return out;
 }
 
