@@ -43,7 +43,7 @@ class EngineImpl : public Engine {
         runner_(*model_, *backend_, cache_, options.precision),
         generator_(scheduler_, runner_, model_->config().decoder.vocab_size, model_->stop_ids()),
         load_ms_(load_ms) {
-    if (model_->tokenizer() != nullptr) processor_.emplace(*model_);
+    if (model_->tokenizer() != nullptr) processor_.emplace(model_->config(), *model_->tokenizer());
   }
 
   ~EngineImpl() override { scheduler_.release(last_); }

@@ -12,9 +12,13 @@ namespace {
   throw Error(ErrorCode::kInvalidRequest, why);
 }
 
+bool is_blank(std::string_view text) {
+  return text.find_first_not_of(" \t\r\n") == std::string_view::npos;
+}
+
 bool has_content(const Message& message) {
   return std::ranges::any_of(message.content, [](const ContentPart& part) {
-    return part.kind != ContentPart::Kind::kText || part.text.find_first_not_of(" \t\r\n") != std::string::npos;
+    return part.kind != ContentPart::Kind::kText || !is_blank(part.text);
   });
 }
 
@@ -42,6 +46,17 @@ void check(const ChatRequest& request, const VersionRow& version) {
   if (request.messages.back().role != "user") refuse("the last message must be the user's");
   if (!has_content(request.messages.back())) refuse("the prompt is empty");
   if (request.thinking && !version.thinking) refuse(fmt::format("{} has no thinking mode", version.title));
+}
+
+/// An answer's text, its parts joined as in a prompt.
+std::string text_of(const Message& message) {
+  std::string text;
+  for (const ContentPart& part : message.content) {
+    if (part.kind != ContentPart::Kind::kText) refuse("an answer to learn cannot hold a picture");
+    if (&part != &message.content.front()) text += '\n';
+    text += part.text;
+  }
+  return text;
 }
 
 /// A text that occurs in no message, to stand for pictures while the template is applied. A user who types the mark
@@ -80,7 +95,14 @@ std::vector<PromptPiece> restore_marks(const std::vector<PromptPiece>& pieces, c
 
 }  // namespace
 
-Processor::Processor(const LoadedModel& model) : model_(&model) {}
+Processor::Processor(const ModelConfig& config, const Tokenizer& tokenizer)
+    : config_(&config), tokenizer_(&tokenizer) {}
+
+SliceConfig Processor::slice_config(std::optional<int> max_slices) const {
+  SliceConfig slices = config_->slices;
+  slices.max_slice_nums = max_slices.value_or(slices.max_slice_nums);
+  return slices;
+}
 
 std::shared_ptr<MediaItem> Processor::make_item(const ContentPart& part, const SliceConfig& config) const {
   auto item = std::make_shared<MediaItem>();
@@ -127,15 +149,14 @@ std::vector<PromptPiece> Processor::render(const ChatRequest& request, const std
     messages.push_back(std::move(rendered));
   }
   ChatTemplateOptions options;
-  if (model_->version().thinking) options.enable_thinking = request.thinking;
-  return restore_marks(apply_chat_template(model_->version().chat, messages, options), mark);
+  if (config_->version->thinking) options.enable_thinking = request.thinking;
+  return restore_marks(apply_chat_template(config_->version->chat, messages, options), mark);
 }
 
 PreparedPrompt Processor::prepare(const ChatRequest& request) const {
-  const VersionRow& version = model_->version();
+  const VersionRow& version = *config_->version;
   check(request, version);
-  SliceConfig slices = model_->config().slices;
-  slices.max_slice_nums = request.max_slices.value_or(slices.max_slice_nums);
+  const SliceConfig slices = slice_config(request.max_slices);
 
   PreparedPrompt prompt;
   std::vector<std::shared_ptr<MediaItem>> items;
@@ -155,32 +176,113 @@ PreparedPrompt Processor::prepare(const ChatRequest& request) const {
   if (!items.empty()) {
     PlaceholderConfig config;
     config.layout = version.layout;
-    config.queries_per_slice = static_cast<int>(model_->config().resampler->query_num);
-    config.use_image_id = request.use_image_id.value_or(model_->config().use_image_id);
+    config.queries_per_slice = static_cast<int>(config_->resampler->query_num);
+    config.use_image_id = request.use_image_id.value_or(config_->use_image_id);
     pieces = expand_image_marks(pieces, groups, config);
   }
-  prompt.input.tokens = model_->tokenizer()->encode(pieces);
+  prompt.input.tokens = tokenizer_->encode(pieces);
   if (prompt.input.tokens.empty()) refuse("the prompt is empty");
   find_spans(prompt.input.tokens, items);
   for (auto& item : items) {
-    prompt.usage.image_tokens += static_cast<int64_t>(item->groups.size()) * model_->config().resampler->query_num;
+    prompt.usage.image_tokens += static_cast<int64_t>(item->groups.size()) * config_->resampler->query_num;
     prompt.input.media.push_back(std::move(item));
   }
   prompt.usage.prompt_tokens = static_cast<int64_t>(prompt.input.tokens.size());
   return prompt;
 }
 
+TrainingPrompt Processor::prepare_training(std::span<const Message> messages,
+                                           const TrainingPromptOptions& options) const {
+  if (messages.empty() || messages.back().role != "assistant") {
+    refuse("there is nothing to learn: the last message must be the assistant's");
+  }
+  const std::optional<AssistantTurn> turn = assistant_turn(config_->version->chat);
+  if (!turn) {
+    fail(ErrorCode::kUnsupported, "{}: training with its chat template is not supported", config_->version->title);
+  }
+  ChatMessage answer;
+  answer.role = "assistant";
+  answer.content = text_of(messages.back());
+  ChatRequest request;
+  request.messages.assign(messages.begin(), messages.end() - 1);
+  request.thinking = config_->version->thinking && has_reasoning(answer);
+  request.max_slices = options.max_slices;
+  request.use_image_id = options.use_image_id;
+  PreparedPrompt prompt = prepare(request);
+
+  std::optional<bool> enable_thinking;
+  if (config_->version->thinking) enable_thinking = request.thinking;
+  const std::vector<PromptPiece> pieces = answer_pieces(config_->version->chat, answer, enable_thinking);
+  const std::string text = join(pieces);
+  if (is_blank(std::string_view(text).substr(0, text.size() - turn->end.size()))) refuse("the last answer is empty");
+
+  TrainingPrompt result{std::move(prompt.input), 0, {}, prompt.usage};
+  std::vector<int32_t>& tokens = result.input.tokens;
+  result.prompt_tokens = static_cast<int64_t>(tokens.size());
+  result.learned = history_to_learn(request.messages, tokens);
+  const std::vector<int32_t> answer_tokens = tokenizer_->encode(pieces);
+  tokens.insert(tokens.end(), answer_tokens.begin(), answer_tokens.end());
+  result.learned.resize(tokens.size(), true);
+  result.usage.completion_tokens = static_cast<int64_t>(answer_tokens.size());
+  return result;
+}
+
+// The special tokens around a turn can only have been put there by the program; no merge crosses them. A token that
+// begins inside the header is not learned.
+std::vector<bool> Processor::history_to_learn(std::span<const Message> history, std::span<const int32_t> tokens) const {
+  std::vector<bool> answers;  // whether to learn each
+  for (const Message& message : history) {
+    if (message.role != "assistant") continue;
+    std::string text = text_of(message);
+    if (const size_t at = text.rfind("</think>"); config_->version->thinking && at != std::string::npos) {
+      text.erase(0, at + std::string_view("</think>").size());
+    }
+    const bool has_mark = std::ranges::any_of(tokenizer_->added_tokens(), [&](const AddedToken& token) {
+      return text.find(token.text) != std::string::npos;
+    });
+    answers.push_back(!has_mark);
+  }
+  std::vector<bool> learned(tokens.size());
+  if (answers.empty()) return learned;
+
+  const AssistantTurn turn = *assistant_turn(config_->version->chat);
+  const int32_t begin = special_id(turn.begin), end = special_id(turn.end);
+  size_t found = 0;
+  for (size_t i = 0; i < tokens.size(); ++i) {
+    if (tokens[i] != begin) continue;
+    std::string header;
+    size_t first = i + 1;
+    while (first < tokens.size() && header.size() < turn.header.size())
+      header += tokenizer_->token_bytes(tokens[first++]);
+    const size_t last =
+        std::ranges::find(tokens.begin() + static_cast<ptrdiff_t>(i), tokens.end(), end) - tokens.begin();
+    if (!header.starts_with(turn.header) || last == tokens.size()) continue;  // another role, or the answer to come
+    if (found < answers.size() && answers[found]) {
+      std::fill(learned.begin() + static_cast<ptrdiff_t>(first), learned.begin() + static_cast<ptrdiff_t>(last) + 1,
+                true);
+    }
+    ++found;
+  }
+  if (found != answers.size()) {
+    fail(ErrorCode::kUnsupported, "{}: {} of {} answers can be told apart in the prompt's tokens", config_->source,
+         found, answers.size());
+  }
+  return learned;
+}
+
+int32_t Processor::special_id(std::string_view text) const {
+  const auto found = tokenizer_->token_id(text);
+  if (!found) fail(ErrorCode::kBadFile, "{}: the tokenizer has no token {}", config_->source, text);
+  return *found;
+}
+
 // A span lies between <image> and </image>, or <slice> and </slice>; only the program itself can have put these ids
 // there, since the same strings typed by a user stay text.
 void Processor::find_spans(const std::vector<int32_t>& tokens, std::vector<std::shared_ptr<MediaItem>>& items) const {
   if (items.empty()) return;
-  const auto id = [&](std::string_view text) {
-    const auto found = model_->tokenizer()->token_id(text);
-    if (!found) fail(ErrorCode::kBadFile, "{}: the tokenizer has no token {}", model_->config().source, text);
-    return *found;
-  };
-  const int32_t starts[] = {id("<image>"), id("<slice>")}, ends[] = {id("</image>"), id("</slice>")};
-  const int64_t queries = model_->config().resampler->query_num;
+  const int32_t starts[] = {special_id("<image>"), special_id("<slice>")};
+  const int32_t ends[] = {special_id("</image>"), special_id("</slice>")};
+  const int64_t queries = config_->resampler->query_num;
   std::vector<int64_t> spans;
   for (size_t i = 0; i < tokens.size(); ++i) {
     for (int kind = 0; kind < 2; ++kind) {
@@ -188,7 +290,7 @@ void Processor::find_spans(const std::vector<int32_t>& tokens, std::vector<std::
       const auto end = static_cast<int64_t>(i) + 1 + queries;
       if (end >= static_cast<int64_t>(tokens.size()) || tokens[end] != ends[kind]) {
         fail(ErrorCode::kBadFile, "{}: the tokenizer does not map a picture's {} placeholders to {} ids",
-             model_->config().source, queries, queries);
+             config_->source, queries, queries);
       }
       spans.push_back(static_cast<int64_t>(i) + 1);
     }

@@ -258,7 +258,67 @@ Pieces minicpm2_prompt(const std::vector<ChatMessage>& messages, bool add_image_
   return prompt.take();
 }
 
+// ---- Answers to learn ----
+
+/// What models write as tokens in an answer, beside the reasoning marks that the templates put.
+constexpr std::string_view kAnswerMarks[] = {"<ref>",   "</ref>",  "<box>",    "</box>",      "<quad>",
+                                             "</quad>", "<point>", "</point>", "<tool_call>", "</tool_call>"};
+
+void write_generated(std::string_view text, PromptBuilder& prompt) {
+  while (!text.empty()) {
+    size_t at = text.size();
+    std::string_view mark;
+    for (const std::string_view candidate : kAnswerMarks) {
+      const size_t found = text.substr(0, at).find(candidate);
+      if (found == std::string_view::npos) continue;
+      at = found;
+      mark = candidate;
+    }
+    prompt.user(std::string(text.substr(0, at))).control(mark);
+    text.remove_prefix(at + mark.size());
+  }
+}
+
 }  // namespace
+
+bool has_reasoning(const ChatMessage& answer) {
+  return !strip_front(split_reasoning(answer).reasoning).empty();
+}
+
+std::vector<PromptPiece> answer_pieces(ChatFamily family, const ChatMessage& answer,
+                                       std::optional<bool> enable_thinking) {
+  PromptBuilder prompt;
+  if (family == ChatFamily::kQwen3 || family == ChatFamily::kOmni45) {
+    const Answer parts = split_reasoning(answer);
+    if (enable_thinking == true) {
+      if (family == ChatFamily::kOmni45) prompt.control("<think>\n");  // its prompt leaves it to the model
+      prompt.user(std::string(strip_newlines(parts.reasoning, true, true))).control("\n</think>\n\n");
+    }
+    write_generated(strip_newlines(parts.content, true, false), prompt);
+  } else if (family == ChatFamily::kLlama3) {
+    write_generated(join(stripped(content_of(answer))), prompt);
+  } else {
+    write_generated(text_of(answer), prompt);
+  }
+  const std::optional<AssistantTurn> turn = assistant_turn(family);
+  return prompt.control(turn ? turn->end : family == ChatFamily::kMiniCpm2 ? "</s>" : "<|im_end|>").take();
+}
+
+std::optional<AssistantTurn> assistant_turn(ChatFamily family) {
+  switch (family) {
+    case ChatFamily::kQwen3:
+    case ChatFamily::kQwen2:
+    case ChatFamily::kMiniCpm4:
+    case ChatFamily::kOmni45:
+      return AssistantTurn{"<|im_start|>", "assistant\n", "<|im_end|>"};
+    case ChatFamily::kLlama3:
+      return AssistantTurn{"<|start_header_id|>", "assistant<|end_header_id|>\n\n", "<|eot_id|>"};
+    case ChatFamily::kMiniCpm2:
+    case ChatFamily::kOmni26Tts:
+      return std::nullopt;
+  }
+  fail(ErrorCode::kInternal, "internal error: unknown chat family {}", static_cast<int>(family));
+}
 
 std::vector<PromptPiece> apply_chat_template(ChatFamily family, const std::vector<ChatMessage>& messages,
                                              const ChatTemplateOptions& options) {

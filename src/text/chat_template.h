@@ -3,6 +3,7 @@
 
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/json.h"
@@ -38,5 +39,22 @@ struct ChatTemplateOptions {
 /// calls without name or arguments.
 std::vector<PromptPiece> apply_chat_template(ChatFamily family, const std::vector<ChatMessage>& messages,
                                              const ChatTemplateOptions& options);
+
+/// Whether the answer has a reasoning part that is not blank, as the family's template would see it.
+bool has_reasoning(const ChatMessage& answer);
+
+/// What a model is to generate after the prompt of the messages before `answer` (with add_generation_prompt and
+/// `enable_thinking` as given): the rest of the assistant's turn up to and with the token that ends it. Here
+/// <ref>, <box>, <quad>, <point> and <tool_call> with their ends are control pieces, since a model writes them as
+/// tokens.
+std::vector<PromptPiece> answer_pieces(ChatFamily family, const ChatMessage& answer,
+                                       std::optional<bool> enable_thinking);
+
+/// How a prompt bounds an assistant's turn: the special token `begin`, the text `header`, the answer, the token `end`.
+struct AssistantTurn {
+  std::string_view begin, header, end;
+};
+/// Absent for kMiniCpm2, whose marks are not special tokens, and for speech.
+std::optional<AssistantTurn> assistant_turn(ChatFamily family);
 
 }  // namespace minicpm

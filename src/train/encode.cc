@@ -1,0 +1,142 @@
+#include "train/encode.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/error.h"
+#include "media/slicing.h"
+
+namespace minicpm {
+namespace {
+
+/// A rectangle of a picture that became one slice.
+struct SliceArea {
+  double left = 0, top = 0;         // in the picture's pixels
+  double scale_x = 1, scale_y = 1;  // pixels of the picture for one pixel of the slice
+};
+
+/// Slice 0 is the overview, the others are the grid row by row.
+SliceArea slice_area(Size image, const SlicePlan& plan, size_t slice) {
+  if (slice == 0) {
+    return {0, 0, static_cast<double>(image.width) / plan.overview.width,
+            static_cast<double>(image.height) / plan.overview.height};
+  }
+  const auto cols = static_cast<size_t>(plan.grid->cols);
+  SliceArea area;
+  area.scale_x = static_cast<double>(image.width) / plan.refined.width;
+  area.scale_y = static_cast<double>(image.height) / plan.refined.height;
+  area.left = static_cast<double>((slice - 1) % cols) * plan.slice.width * area.scale_x;
+  area.top = static_cast<double>((slice - 1) / cols) * plan.slice.height * area.scale_y;
+  return area;
+}
+
+/// Places in the picture of the centres of `count` cells.
+std::vector<double> cell_centres(int count, double cell, double offset, double scale) {
+  std::vector<double> centres(count);
+  for (int i = 0; i < count; ++i)
+    centres[i] = offset + (i + 0.5) * cell * scale;
+  return centres;
+}
+
+/// The classes of one slice's cells: that of the last box that contains a cell's centre.
+std::vector<int32_t> label_cells(const Patches& patches, const SliceArea& area, int patch_size,
+                                 const std::vector<LabelBox>& boxes) {
+  const int rows = patches.h, cols = 2 * patches.w;
+  const std::vector<double> xs = cell_centres(cols, patch_size / 2.0, area.left, area.scale_x);
+  const std::vector<double> ys = cell_centres(rows, patch_size, area.top, area.scale_y);
+  std::vector<int32_t> cells(static_cast<size_t>(rows) * cols);
+  const auto first_at = [](const std::vector<double>& centres, float from) {
+    return std::ranges::lower_bound(centres, static_cast<double>(from)) - centres.begin();
+  };
+  for (const LabelBox& box : boxes) {
+    const ptrdiff_t left = first_at(xs, box.left), right = first_at(xs, box.right);
+    for (ptrdiff_t y = first_at(ys, box.top); y < first_at(ys, box.bottom); ++y) {
+      if (left < right) std::fill(cells.begin() + y * cols + left, cells.begin() + y * cols + right, box.label);
+    }
+  }
+  return cells;
+}
+
+void check_boxes(const std::vector<LabelBox>& boxes) {
+  for (const LabelBox& box : boxes) {
+    const bool finite =
+        std::isfinite(box.left) && std::isfinite(box.top) && std::isfinite(box.right) && std::isfinite(box.bottom);
+    if (!finite || box.label < 0) {
+      fail(ErrorCode::kInvalidRequest, "a label box has the label {} and the corners {}, {}, {}, {}", box.label,
+           box.left, box.top, box.right, box.bottom);
+    }
+  }
+}
+
+/// Cells of all slices of one media item. `boxes`: one list for each of its pictures, at `boxes[0]` that of the first.
+void label_item(const ContentPart& part, const MediaItem& item, const SliceConfig& config,
+                const std::vector<LabelBox>* boxes, std::vector<std::vector<int32_t>>& cells) {
+  const size_t frames = part.images.size();
+  std::vector<SlicePlan> plans;
+  for (const auto& image : part.images)
+    plans.push_back(plan_slices({image->width, image->height}, config));
+  for (size_t i = 0; i < item.slices.size(); ++i) {  // all frames of slice 0, then of slice 1, ...
+    const size_t frame = i % frames;
+    const Image& image = *part.images[frame];
+    const SliceArea area = slice_area({image.width, image.height}, plans[frame], i / frames);
+    cells.push_back(label_cells(item.slices[i], area, config.patch_size, boxes[frame]));
+  }
+}
+
+std::vector<std::vector<int32_t>> label_sample(const TrainingSample& sample, const ModelInput& input,
+                                               const SliceConfig& config) {
+  size_t pictures = 0;
+  for (const Message& message : sample.messages) {
+    for (const ContentPart& part : message.content)
+      pictures += part.images.size();
+  }
+  if (sample.boxes.size() != pictures) {
+    fail(ErrorCode::kInvalidRequest, "{} lists of label boxes for {} pictures", sample.boxes.size(), pictures);
+  }
+  for (const std::vector<LabelBox>& boxes : sample.boxes)
+    check_boxes(boxes);
+  std::vector<std::vector<int32_t>> cells;
+  size_t item = 0, picture = 0;
+  for (const Message& message : sample.messages) {
+    for (const ContentPart& part : message.content) {
+      if (part.kind == ContentPart::Kind::kText) continue;
+      label_item(part, *input.media[item++], config, &sample.boxes[picture], cells);
+      picture += part.images.size();
+    }
+  }
+  return cells;
+}
+
+EncodedSample encode(const Processor& processor, const TrainingSample& sample, const EncodeOptions& options) {
+  TrainingPrompt prompt = processor.prepare_training(sample.messages, {options.max_slices, std::nullopt});
+  const std::vector<int32_t>& tokens = prompt.input.tokens;
+  const auto length = static_cast<int64_t>(tokens.size());
+  if (length > options.max_tokens) {
+    fail(ErrorCode::kInvalidRequest, "the sample has {} tokens, expected at most {}", length, options.max_tokens);
+  }
+  EncodedSample encoded;
+  encoded.labels.assign(tokens.size(), kIgnoreLabel);
+  for (size_t i = 0; i < tokens.size(); ++i) {
+    if (!prompt.learned[i]) continue;
+    encoded.labels[i] = tokens[i];
+    ++encoded.trained_tokens;
+  }
+  if (!sample.boxes.empty()) {
+    encoded.cells = label_sample(sample, prompt.input, processor.slice_config(options.max_slices));
+  }
+  encoded.input = std::move(prompt.input);
+  return encoded;
+}
+
+}  // namespace
+
+EncodedSample encode_sample(const Processor& processor, const TrainingSample& sample, const EncodeOptions& options) {
+  try {
+    return encode(processor, sample, options);
+  } catch (const Error& error) {
+    if (sample.origin.empty()) throw;
+    throw Error(error.code(), fmt::format("{}: {}", sample.origin, error.what()));
+  }
+}
+
+}  // namespace minicpm
