@@ -68,32 +68,6 @@ bool use_random_codes(const Options& options, const std::vector<PartSpec>& specs
   return total > kLargeModel;
 }
 
-void write_shards(const fs::path& folder, std::vector<TensorToWrite> tensors) {
-  constexpr int64_t kShardBytes = 5'000'000'000;
-  std::vector<std::vector<TensorToWrite>> shards(1);
-  int64_t used = 0, total = 0;
-  for (TensorToWrite& tensor : tensors) {
-    const int64_t bytes = tensor.bytes();
-    if (used > 0 && used + bytes > kShardBytes) {
-      shards.emplace_back();
-      used = 0;
-    }
-    used += bytes;
-    total += bytes;
-    shards.back().push_back(std::move(tensor));
-  }
-  if (shards.size() == 1) return write_safetensors(folder / "model.safetensors", std::move(shards[0]));
-  Json index = {{"metadata", {{"total_size", total}}}};
-  Json& map = index["weight_map"] = Json::object();
-  for (size_t i = 0; i < shards.size(); ++i) {
-    const std::string name = fmt::format("model-{:05}-of-{:05}.safetensors", i + 1, shards.size());
-    for (const TensorToWrite& tensor : shards[i])
-      map[tensor.name] = name;
-    write_safetensors(folder / name, std::move(shards[i]));
-  }
-  write_file_atomically(folder / "model.safetensors.index.json", index.dump(2) + "\n");
-}
-
 void write_hf(const Options& options, const ModelConfig& config, ThreadPool& pool) {
   const TypeRow& type = type_row(options.type);
   if (info(type.base).is_quantised) {
@@ -129,7 +103,7 @@ void write_hf(const Options& options, const ModelConfig& config, ThreadPool& poo
   std::vector<TensorToWrite> tensors;
   for (const std::string& name : names)
     tensors.push_back(random_hf_tensor(parts[name], type.base, weights));
-  write_shards(folder, std::move(tensors));
+  write_safetensors_folder(folder, std::move(tensors));
 }
 
 struct GgufPaths {

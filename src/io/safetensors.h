@@ -31,4 +31,12 @@ std::unique_ptr<WeightSource> open_safetensors_folder(const std::filesystem::pat
 void write_safetensors(const std::filesystem::path& file, std::span<const std::pair<std::string, Weight>> tensors);
 void write_safetensors(const std::filesystem::path& file, std::vector<TensorToWrite> tensors);
 
+/// Size of a shard, in bytes, that published checkpoints keep to.
+inline constexpr int64_t kShardBytes = 5'000'000'000;
+
+/// Writes what `open_safetensors_folder` reads: model.safetensors or, above `shard_bytes`, shards and their index. Each
+/// file appears when it is complete, the index last. Returns the number of weight files. Throws like write_safetensors.
+int64_t write_safetensors_folder(const std::filesystem::path& folder, std::vector<TensorToWrite> tensors,
+                                 int64_t shard_bytes = kShardBytes);
+
 }  // namespace minicpm

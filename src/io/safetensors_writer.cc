@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "base/file_map.h"
 #include "base/json.h"
 #include "io/atomic_file.h"
 #include "io/safetensors.h"
@@ -62,6 +63,37 @@ void write_safetensors(const std::filesystem::path& file, std::span<const std::p
   for (const auto& [name, view] : tensors)
     list.push_back(tensor_to_write(name, view));
   write_safetensors(file, std::move(list));
+}
+
+int64_t write_safetensors_folder(const std::filesystem::path& folder, std::vector<TensorToWrite> tensors,
+                                 int64_t shard_bytes) {
+  check_names(tensors);
+  std::vector<std::vector<TensorToWrite>> shards(1);
+  int64_t used = 0, total = 0;
+  for (TensorToWrite& tensor : tensors) {
+    const int64_t bytes = tensor.bytes();
+    if (used > 0 && bytes > shard_bytes - used) {
+      shards.emplace_back();
+      used = 0;
+    }
+    used += bytes;
+    total += bytes;
+    shards.back().push_back(std::move(tensor));
+  }
+  if (shards.size() == 1) {
+    write_safetensors(folder / "model.safetensors", std::move(shards[0]));
+    return 1;
+  }
+  nlohmann::json map;  // sorted; an ordered document takes quadratic time for many keys
+  for (size_t i = 0; i < shards.size(); ++i) {
+    const std::string name = fmt::format("model-{:05}-of-{:05}.safetensors", i + 1, shards.size());
+    for (const TensorToWrite& tensor : shards[i])
+      map[tensor.name] = name;
+    write_safetensors(folder / name, std::move(shards[i]));
+  }
+  const nlohmann::json index = {{"metadata", {{"total_size", total}}}, {"weight_map", std::move(map)}};
+  write_file_atomically(folder / "model.safetensors.index.json", index.dump(2) + "\n");
+  return static_cast<int64_t>(shards.size());
 }
 
 }  // namespace minicpm
