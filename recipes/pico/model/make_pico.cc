@@ -3,18 +3,24 @@
 //   make_pico --out FOLDER [--model recipes/pico/model.json] [--words recipes/pico/words.txt]
 //
 // Prints how many weights the model will have and how large its files will be. Equal inputs give equal bytes.
+// --random-weights SEED adds weights that know nothing, for trying out what needs a model of this shape.
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "base/error.h"
 #include "base/file_map.h"
+#include "base/thread_pool.h"
 #include "checkpoint/formats.h"
+#include "checkpoint/random_weights.h"
 #include "checkpoint/shapes.h"
+#include "io/safetensors.h"
 #include "models/model_config.h"
 #include "vocabulary.h"
 
@@ -140,17 +146,37 @@ void write_folder(const fs::path& folder, const ModelConfig& config, const Vocab
   write("generation_config.json", generation.dump(2) + "\n");
 }
 
+void write_random_weights(const fs::path& folder, const ModelConfig& config, uint64_t seed) {
+  std::vector<std::string> names;  // in the order of the tables
+  std::map<std::string, std::vector<TensorSpec>> parts;
+  for (const PartSpec& part : tensor_specs(config)) {
+    if (!is_present(part.spec, config)) continue;
+    std::vector<TensorSpec>& same_name = parts[part.spec.hf];
+    if (same_name.empty()) names.push_back(part.spec.hf);
+    same_name.push_back(part.spec);
+  }
+  ThreadPool pool(1);
+  const RandomWeights weights{config, pool, seed, false};
+  std::vector<TensorToWrite> tensors;
+  for (const std::string& name : names)
+    tensors.push_back(random_hf_tensor(parts[name], DType::kBF16, weights));
+  write_safetensors(folder / "model.safetensors", std::move(tensors));
+}
+
 int run(int argc, char** argv) {
+  std::optional<uint64_t> seed;
   std::string out, model = "recipes/pico/model.json", words = "recipes/pico/words.txt";
   CLI::App app("Writes the folder that the training of pico starts from: all files but the weights.");
   app.add_option("--out", out, "folder to write")->required();
   app.add_option("--model", model, "sizes")->capture_default_str();
   app.add_option("--words", words, "words that are one token after a blank")->capture_default_str();
+  app.add_option("--random-weights", seed, "also write model.safetensors with random weights from this seed");
   CLI11_PARSE(app, argc, argv);
   try {
     const Vocabulary vocabulary = make_vocabulary(parse_words(read_file(words, kMaxInputBytes), words));
     const ModelConfig config = read_sizes(model, static_cast<int64_t>(vocabulary.tokens.size()));
     write_folder(out, config, vocabulary);
+    if (seed) write_random_weights(out, config, *seed);
     print_counts(config);
   } catch (const std::exception& error) {
     fmt::print(stderr, "make_pico: {}\n", error.what());

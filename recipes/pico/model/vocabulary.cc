@@ -65,7 +65,7 @@ Vocabulary make_vocabulary(std::span<const std::string> words) {
     add_added_token(out, std::string(kAddedTokens[i]), i < kFirstPlain || i >= kFirstPlain + kNumPlain);
   for (int i = 0; i < kReservedTokens; ++i)
     add_added_token(out, fmt::format("<|reserved_{}|>", i), true);
-  for (const char* role : {"user", "assistant", "system"})
+  for (const char* role : {"user", "assistant"})
     add_added_token(out, role, false);
   return out;
 }

@@ -16,9 +16,9 @@ namespace minicpm::pico {
 /// Throws Error bad_file naming `source` for a word with other characters than ASCII letters.
 std::vector<std::string> parse_words(std::string_view text, const std::string& source);
 
-/// 256 bytes, "\n\n", the prefixes of " word" for each word, <unk>, the added tokens of MiniCPM-V 4.5, and the names of
-/// the roles as added tokens that are not special: official training code looks up the id of "assistant", and merges
-/// for it would join letters inside ordinary words.
+/// 256 bytes, "\n\n", the prefixes of " word" for each word, <unk>, the added tokens of MiniCPM-V 4.5, and the two
+/// roles "user" and "assistant" as added tokens that are not special: official training code looks up the id of
+/// "assistant", and merges for them ("us", "as") would join letters inside ordinary words.
 Vocabulary make_vocabulary(std::span<const std::string> words);
 
 /// special_tokens_map.json of the family.
