@@ -21,10 +21,15 @@ constexpr bool kFree = false;
 
 // The order of rows is the order in the help.
 constexpr std::array kOptions = {
-    OptionRow{"run inspect plan tokenize detokenize bench", "-m,--model,MODEL", "MODEL", kModel, &Options::model,
+    OptionRow{"run inspect plan tokenize detokenize bench merge", "-m,--model,MODEL", "MODEL", kModel, &Options::model,
               "folder in the Hugging Face layout, or GGUF file", kRequired},
     OptionRow{"run inspect plan bench", "--mmproj", "FILE", kModel, &Options::mmproj,
               "projector file of a GGUF model; default: the mmproj*.gguf beside it"},
+    OptionRow{"run plan bench", "--lora", "DIR", kModel, &Options::lora,
+              "fine-tuned adapter in the layout of PEFT, applied to the model as it is"},
+    OptionRow{"merge", "--lora", "DIR", kModel, &Options::lora, "adapter in the layout of PEFT", kRequired},
+    OptionRow{"run bench merge", "--lora-scale", "X", kModel, &Options::lora_scale,
+              "strength of the adapter; default: 1, as it was trained"},
 
     OptionRow{"run", "-p,--prompt", "TEXT", kPrompt, &Options::prompt,
               "question to answer once; `-` reads it from standard input; without it a chat starts"},
@@ -78,6 +83,11 @@ constexpr std::array kOptions = {
     OptionRow{"verify", "--data", "DIR", kInput, &Options::data,
               "folder with the published tokenizer files, for the tokenizer and chat-template cases"},
 
+    OptionRow{"merge", "-o,--out", "DIR", kOutput, &Options::out, "folder to write; must not exist, or be empty",
+              kRequired},
+    OptionRow{"merge", "--type", "same|f32|f16|bf16", kOutput, &Options::type,
+              "number format of the weights; default: same, as in MODEL"},
+
     OptionRow{"bench", "-p,--prompt-tokens", "N", kTests, &Options::bench_prompts,
               "prompt lengths to prefill; repeatable; default: 512", kFree, 0},
     OptionRow{"bench", "-n,--gen-tokens", "N", kTests, &Options::bench_tokens,
@@ -95,7 +105,7 @@ constexpr std::array kOptions = {
     OptionRow{"help", "VERB", "VERB", kInput, &Options::topic, "verb to explain; without it an overview"},
     OptionRow{"help", "--markdown", "", kOutput, &Options::markdown, "print the whole reference as Markdown"},
 
-    OptionRow{"run bench verify", "-t,--threads", "N", kMachine, &Options::threads,
+    OptionRow{"run bench verify merge", "-t,--threads", "N", kMachine, &Options::threads,
               "compute threads; default: one per processor", kFree, 1, 4096},
     OptionRow{"run plan bench", "-c,--context", "N", kMachine, &Options::context,
               "tokens of context to make room for; default: the model's limit, at most 8192", kFree, 1,
@@ -109,8 +119,8 @@ constexpr std::array kOptions = {
 
     OptionRow{"run", "--no-stream", "", kOutput, &Options::no_stream, "print the answer when it is complete"},
     OptionRow{"run", "--verbose", "", kOutput, &Options::verbose, "print where the time went"},
-    OptionRow{"run inspect plan tokenize detokenize verify doctor bench version", "--json", "", kOutput, &Options::json,
-              "print one JSON document"},
+    OptionRow{"run inspect plan tokenize detokenize verify doctor bench merge version", "--json", "", kOutput,
+              &Options::json, "print one JSON document"},
     OptionRow{"*", "-h,--help", "", kOutput, &Options::help, "print this help"},
 };
 
@@ -153,6 +163,13 @@ constexpr std::array kVerbs = {
             "Measures prefill (ppN: N prompt tokens), generation (tgN: N tokens one by one) and picture encoding\n"
             "(vision-WxH). Each figure is the median of several runs after one to warm up.",
             "minicpm bench model.gguf\nminicpm bench model.gguf -p 128 -p 2048 -n 32 -t 8 --json", run_bench},
+    VerbRow{"merge", "MODEL --lora DIR --out DIR", "fold an adapter into the weights",
+            "Adds a fine-tuned adapter to the weights of a Hugging Face folder and writes a folder that needs no\n"
+            "adapter: sums in f32, each weight rounded once, tokenizer and configuration files copied. The folder\n"
+            "appears when it is complete. `run --lora` uses an adapter without merging, also with GGUF files.",
+            "minicpm merge model/ --lora adapter/ --out tuned/\n"
+            "minicpm merge model/ --lora adapter/ --out tuned/ --type bf16 --json",
+            run_merge},
     VerbRow{"doctor", "", "show what this machine offers",
             "Processor, kernels compiled in and chosen, threads, memory, disk space and library versions.", "",
             run_doctor},

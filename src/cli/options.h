@@ -16,6 +16,8 @@ namespace minicpm::cli {
 struct Options {
   std::string model;
   std::string mmproj;
+  std::string lora;
+  std::optional<double> lora_scale;
 
   std::optional<std::string> prompt;
   std::string prompt_file;
@@ -45,6 +47,7 @@ struct Options {
   std::vector<int64_t> ids;        // detokenize
   std::vector<std::string> cases;  // verify
   std::string data;                // verify
+  std::string out, type;           // merge
   std::vector<int64_t> bench_prompts, bench_tokens, bench_depths, bench_sequences;
   std::vector<std::string> bench_images;
   std::optional<int64_t> repetitions;

@@ -22,7 +22,10 @@ void override_params(const Options& options, SamplingParams& params) {
 }  // namespace
 
 ModelSpec model_spec(const Options& options) {
-  return {options.model, options.mmproj};
+  if (options.lora_scale && options.lora.empty()) {
+    fail(ErrorCode::kInvalidRequest, "--lora-scale needs an adapter (--lora)");
+  }
+  return {options.model, options.mmproj, options.lora, static_cast<float>(options.lora_scale.value_or(1.0))};
 }
 
 EngineOptions engine_options(const Options& options) {

@@ -34,7 +34,7 @@ void check_options(const Options& options) {
   check_sampling(options);
 }
 
-Json result_json(const ChatResult& result, uint64_t seed) {
+Json result_json(const Options& options, const ChatResult& result, uint64_t seed) {
   const Usage& usage = result.usage;
   const Timings& t = result.timings;
   Json json = {{"text", result.text},
@@ -58,6 +58,7 @@ Json result_json(const ChatResult& result, uint64_t seed) {
                  {"prefill_tokens_per_second", t.prefill_tokens_per_second},
                  {"decode_tokens_per_second", t.decode_tokens_per_second}}}};
   if (result.reasoning) json["reasoning"] = *result.reasoning;
+  if (!options.lora.empty()) json["lora"] = options.lora;
   return json;
 }
 
@@ -92,7 +93,7 @@ int answer_once(Engine& engine, const Options& options, const std::string& text,
   const Answering answering;
   const ChatResult result = engine.chat(request, printer.on_delta(), answering.cancel());
   if (options.json) {
-    print_json(result_json(result, seed));
+    print_json(result_json(options, result, seed));
   } else {
     printer.finish(result);
   }

@@ -12,6 +12,7 @@ int run_tokenize(const Options& options);
 int run_detokenize(const Options& options);
 int run_verify(const Options& options);
 int run_bench(const Options& options);
+int run_merge(const Options& options);
 int run_doctor(const Options& options);
 int run_version(const Options& options);
 int run_completion(const Options& options);

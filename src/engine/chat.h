@@ -19,8 +19,10 @@ namespace minicpm {
 
 /// Where a model comes from.
 struct ModelSpec {
-  std::string model;   // a Hugging Face folder or a GGUF file
-  std::string mmproj;  // the projector file of a GGUF pair; empty: the mmproj*.gguf beside the model, if any
+  std::string model;      // a Hugging Face folder or a GGUF file
+  std::string mmproj;     // the projector file of a GGUF pair; empty: the mmproj*.gguf beside the model, if any
+  std::string lora = {};  // folder of an adapter in the layout of PEFT, applied without changing the weights; or empty
+  float lora_scale = 1.0f;  // multiplies the adapter's own scale; whole modules are taken as they are
 };
 
 struct EngineOptions {

@@ -293,7 +293,9 @@ int64_t choose_context(const DecoderConfig& config, const EngineOptions& options
 std::unique_ptr<Engine> Engine::load(const ModelSpec& spec, const EngineOptions& options) {
   const auto start = Clock::now();
   auto backend = make_cpu_backend(options.backend);
-  auto model = LoadedModel::load(find_model_files(spec.model, spec.mmproj));
+  const ModelFiles files = find_model_files(spec.model, spec.mmproj);
+  auto lora = spec.lora.empty() ? nullptr : Lora::open(spec.lora, spec.lora_scale);
+  auto model = LoadedModel::load(files, std::move(lora));
   const int64_t context = choose_context(model->config().decoder, options);
   return std::make_unique<EngineImpl>(std::move(model), std::move(backend), options, context, ms_since(start));
 }

@@ -5,6 +5,7 @@
 #include "engine/kv_cache.h"
 #include "io/gguf.h"
 #include "io/safetensors.h"
+#include "models/lora.h"
 #include "models/model_config.h"
 
 namespace minicpm {
@@ -68,6 +69,11 @@ MemoryPlan plan_memory(const ModelSpec& spec, const EngineOptions& options) {
     if (!files.mmproj.empty()) projector = GgufFile::open(files.mmproj);
     config = read_gguf_config(*language, projector.get());
     add_weights(config, *language, projector.get(), plan);
+  }
+  if (!spec.lora.empty()) {
+    const auto lora = Lora::open(spec.lora, spec.lora_scale);
+    lora->bind(config);
+    plan.weights_bytes += lora->bytes();
   }
   plan.context_tokens =
       options.context_tokens > 0 ? options.context_tokens : std::min<int64_t>(8192, config.decoder.max_positions);

@@ -4,6 +4,7 @@
 
 #include "io/gguf_vocabulary.h"
 #include "io/safetensors.h"
+#include "models/description.h"
 #include "text/tokenizer_loader.h"
 
 namespace minicpm {
@@ -42,7 +43,8 @@ VisionWeights load_vision(TensorLoader& loader, const VisionConfig& config) {
 }  // namespace
 
 void LoadedModel::build() {
-  TensorLoader language(*weights_, config_.gguf, store_);
+  if (lora_ != nullptr) lora_->bind(config_);
+  TensorLoader language(*weights_, config_.gguf, store_, lora_.get());
   DecoderWeights decoder_weights = load_decoder(language, config_);
   if (!decoder_weights.output.defined() && !config_.decoder.tied_embeddings) {
     fail(ErrorCode::kBadFile, "{}: tensor {}lm_head.weight is missing", weights_->path(), config_.version->llm_prefix);
@@ -51,7 +53,7 @@ void LoadedModel::build() {
 
   if (config_.has_vision()) {
     std::optional<TensorLoader> own;
-    if (projector_ != nullptr) own.emplace(*projector_, config_.gguf, store_);
+    if (projector_ != nullptr) own.emplace(*projector_, config_.gguf, store_, lora_.get());
     TensorLoader& loader = own ? *own : language;
     loader.set_exchange_ffn(config_.gguf && !config_.legacy_ffn);
     VisionWeights vision_weights = load_vision(loader, *config_.vision);
@@ -66,35 +68,33 @@ void LoadedModel::build() {
 }
 
 std::unique_ptr<LoadedModel> LoadedModel::load_networks(ModelConfig config, std::unique_ptr<WeightSource> weights,
-                                                        std::unique_ptr<WeightSource> projector) {
+                                                        std::unique_ptr<WeightSource> projector,
+                                                        std::unique_ptr<Lora> lora) {
   std::unique_ptr<LoadedModel> model(new LoadedModel(std::move(config)));
   model->weights_ = std::move(weights);
   model->projector_ = std::move(projector);
+  model->lora_ = std::move(lora);
   model->build();
   return model;
 }
 
-std::unique_ptr<LoadedModel> LoadedModel::load(const ModelFiles& files) {
+std::unique_ptr<LoadedModel> LoadedModel::load(const ModelFiles& files, std::unique_ptr<Lora> lora) {
   std::unique_ptr<LoadedModel> model;
   std::unique_ptr<Tokenizer> tokenizer;
   if (files.kind == ModelFiles::Kind::kHuggingFace) {
-    const auto preprocessor = files.folder / "preprocessor_config.json";
-    ModelConfig config = read_hf_config(files.folder / "config.json",
-                                        std::filesystem::exists(preprocessor) ? preprocessor : std::filesystem::path());
-    tokenizer = load_tokenizer(files.folder);
-    model = load_networks(std::move(config), open_safetensors_folder(files.folder), nullptr);
+    ModelDescription description = read_description(files);
+    tokenizer = std::move(description.tokenizer);
+    model =
+        load_networks(std::move(description.config), open_safetensors_folder(files.folder), nullptr, std::move(lora));
   } else {
     auto language = GgufFile::open(files.gguf);
     std::unique_ptr<GgufFile> projector;
     if (!files.mmproj.empty()) projector = GgufFile::open(files.mmproj);
     ModelConfig config = read_gguf_config(*language, projector.get());
     tokenizer = make_tokenizer(read_vocabulary(*language));
-    model = load_networks(std::move(config), std::move(language), std::move(projector));
+    model = load_networks(std::move(config), std::move(language), std::move(projector), std::move(lora));
   }
-  if (tokenizer->vocab_size() > model->config_.decoder.vocab_size) {
-    fail(ErrorCode::kBadFile, "{}: the tokenizer has {} tokens, more than the {} rows of the embedding table",
-         model->config_.source, tokenizer->vocab_size(), model->config_.decoder.vocab_size);
-  }
+  check_vocabulary(model->config_, *tokenizer);
   model->tokenizer_ = std::move(tokenizer);
   model->find_stop_ids();
   return model;

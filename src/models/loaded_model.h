@@ -10,6 +10,7 @@
 
 #include "io/weight_source.h"
 #include "models/decoder.h"
+#include "models/lora.h"
 #include "models/model_config.h"
 #include "models/resampler.h"
 #include "models/siglip.h"
@@ -20,14 +21,15 @@ namespace minicpm {
 
 class LoadedModel {
  public:
-  /// A Hugging Face folder or a GGUF file (pair), with its tokenizer. Throws Error not_found, io, bad_file,
-  /// unsupported.
-  static std::unique_ptr<LoadedModel> load(const ModelFiles& files);
+  /// A Hugging Face folder or a GGUF file (pair), with its tokenizer. `lora`, if any, is applied without changing the
+  /// weights. Throws Error not_found, io, bad_file, unsupported.
+  static std::unique_ptr<LoadedModel> load(const ModelFiles& files, std::unique_ptr<Lora> lora = nullptr);
 
   /// The networks alone, from parts that lie in different places (reference cases, tests). `projector` is null for
   /// safetensors and for text-only GGUF files.
   static std::unique_ptr<LoadedModel> load_networks(ModelConfig config, std::unique_ptr<WeightSource> weights,
-                                                    std::unique_ptr<WeightSource> projector);
+                                                    std::unique_ptr<WeightSource> projector,
+                                                    std::unique_ptr<Lora> lora = nullptr);
 
   const ModelConfig& config() const { return config_; }
   const VersionRow& version() const { return *config_.version; }
@@ -52,6 +54,7 @@ class LoadedModel {
   ModelConfig config_;
   std::unique_ptr<WeightSource> weights_;  // kept mapped
   std::unique_ptr<WeightSource> projector_;
+  std::unique_ptr<Lora> lora_;
   ConvertedStore store_;
   std::optional<Decoder> decoder_;
   std::optional<SiglipTower> tower_;

@@ -13,8 +13,8 @@ using ::testing::StartsWith;
 using VerbsTest = E2eTest;
 
 const std::vector<std::string>& verbs() {
-  static const std::vector<std::string> names = {"run",   "inspect", "plan",    "tokenize",   "detokenize", "verify",
-                                                 "bench", "doctor",  "version", "completion", "help"};
+  static const std::vector<std::string> names = {"run",   "inspect", "plan",   "tokenize", "detokenize", "verify",
+                                                 "bench", "merge",   "doctor", "version",  "completion", "help"};
   return names;
 }
 
