@@ -10,10 +10,12 @@ find_package(PNG REQUIRED)
 find_package(GIF REQUIRED)
 pkg_check_modules(PCRE2 REQUIRED IMPORTED_TARGET libpcre2-8)
 pkg_check_modules(UTF8PROC REQUIRED IMPORTED_TARGET libutf8proc)
-pkg_check_modules(WEBP REQUIRED IMPORTED_TARGET libwebp)
+pkg_check_modules(WEBP REQUIRED IMPORTED_TARGET libwebp libwebpdemux)
 pkg_check_modules(EXIF REQUIRED IMPORTED_TARGET libexif)
+pkg_check_modules(FFMPEG REQUIRED IMPORTED_TARGET libavformat libavcodec libswscale libavutil)
 pkg_check_modules(EDIT REQUIRED IMPORTED_TARGET libedit)
 
 if(MINICPM_MPI)
   find_package(MPI COMPONENTS C QUIET)
 endif()
+pkg_check_modules(PANGOCAIRO IMPORTED_TARGET pangocairo)  # optional: pico's training data
