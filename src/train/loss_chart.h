@@ -15,7 +15,7 @@ struct ChartPoint {
 
 /// A document of less than 50 KB however many points there are: each of some hundred columns keeps its extremes. The
 /// loss axis is logarithmic when the losses are positive and span more than a factor of ten. Follows the reader's light
-/// or dark setting. Steps must not fall.
+/// or dark setting.
 std::string loss_chart_svg(std::span<const ChartPoint> points);
 
 }  // namespace minicpm
