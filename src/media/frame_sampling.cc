@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "base/error.h"
 
@@ -62,7 +63,8 @@ int32_t time_id(double seconds, double duration) {
     }
   }
   if (best_distance == HUGE_VAL) best = count - 1;
-  return static_cast<int32_t>(best * kSecondsPerTimeId / kSecondsPerTimeId);
+  const double id = best * kSecondsPerTimeId / kSecondsPerTimeId;
+  return static_cast<int32_t>(std::min<double>(id, std::numeric_limits<int32_t>::max()));
 }
 
 }  // namespace
