@@ -1,0 +1,155 @@
+#include "train/dataset.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/base64.h"
+#include "base/error.h"
+
+namespace minicpm {
+namespace {
+
+constexpr std::string_view kFileScheme = "file://";
+constexpr double kDefaultFrameRate = 3;  // of lists of frames, the rate at which videos are sampled
+constexpr int64_t kMostPacks = 180;      // of a video in the published example
+constexpr int64_t kMostFrames = kMostPacks * kLargestPacking;
+
+Image decode_encoded(std::string_view base64, const DecodeOptions& options) {
+  const auto bytes = decode_base64(base64);
+  if (!bytes) fail(ErrorCode::kBadFile, "the picture is not valid base64");
+  return decode_image(std::as_bytes(std::span(*bytes)), "the picture in the record", options);
+}
+
+/// What follows "base64," in a data: URL.
+std::string_view data_of_url(std::string_view url) {
+  const size_t comma = url.find(',');
+  if (comma == std::string_view::npos || !url.substr(0, comma).ends_with(";base64")) {
+    fail(ErrorCode::kUnsupported, "a data: URL must have the form data:image/...;base64,...");
+  }
+  return url.substr(comma + 1);
+}
+
+/// The string under the first of these keys, or empty.
+std::string find_any_string(const JsonObject& object, std::initializer_list<std::string_view> keys) {
+  for (const std::string_view key : keys) {
+    if (object.has(key)) return *object.find_string(key);
+  }
+  return "";
+}
+
+}  // namespace
+
+JsonDataset::JsonDataset(RecordFile records, DatasetOptions options)
+    : records_(std::move(records)), options_(std::move(options)) {}
+
+std::unique_ptr<JsonDataset> JsonDataset::open(const std::filesystem::path& file, const DatasetOptions& options) {
+  DatasetOptions resolved = options;
+  if (resolved.media_root.empty()) resolved.media_root = file.parent_path();
+  return std::unique_ptr<JsonDataset>(new JsonDataset(RecordFile::open(file), std::move(resolved)));
+}
+
+TrainingSample JsonDataset::sample(int64_t index) const {
+  const std::string origin = records_.origin(index);
+  const std::vector<RecordMessage> messages = parse_record(records_.record(index), origin);
+  try {
+    TrainingSample sample = load(messages);
+    sample.origin = origin;
+    return sample;
+  } catch (const Error& error) {
+    throw Error(error.code(), fmt::format("{}: {}", origin, error.what()));
+  }
+}
+
+TrainingSample JsonDataset::load(const std::vector<RecordMessage>& messages) const {
+  TrainingSample sample;
+  for (const RecordMessage& message : messages) {
+    Message& loaded = sample.messages.emplace_back(Message{message.role, {}});
+    for (const RecordPart& part : message.parts) {
+      if (!part.media) {
+        loaded.content.push_back(ContentPart::from_text(part.text));
+      } else if (part.media->kind == MediaReference::Kind::kPicture) {
+        loaded.content.push_back(ContentPart::from_image(load_picture(part.media->source)));
+      } else {
+        std::ranges::move(load_video(part.media->source), std::back_inserter(loaded.content));
+      }
+    }
+  }
+  return sample;
+}
+
+std::filesystem::path JsonDataset::resolve(const std::string& path) const {
+  return options_.media_root / (path.starts_with(kFileScheme) ? path.substr(kFileScheme.size()) : path);
+}
+
+std::shared_ptr<const Image> JsonDataset::load_picture_url(const std::string& url) const {
+  if (url.empty()) fail(ErrorCode::kBadFile, "a picture without a path");
+  if (url.starts_with("http://") || url.starts_with("https://")) {
+    fail(ErrorCode::kUnsupported, "picture {}: pictures are not fetched from the network; save it to a file", url);
+  }
+  if (url.starts_with("data:")) return std::make_shared<Image>(decode_encoded(data_of_url(url), options_.decode));
+  try {
+    return std::make_shared<Image>(load_image(resolve(url), options_.decode));
+  } catch (const Error& error) {
+    throw Error(error.code(), fmt::format("picture {}", error.what()));
+  }
+}
+
+std::shared_ptr<const Image> JsonDataset::load_picture(const Json& source) const {
+  if (source.is_string()) return load_picture_url(source.get<std::string>());
+  const JsonObject object(source, "a picture");
+  if (const auto bytes = object.find_string("bytes")) {
+    return std::make_shared<Image>(decode_encoded(*bytes, options_.decode));
+  }
+  return load_picture_url(find_any_string(object, {"path", "url", "image"}));
+}
+
+std::vector<ContentPart> JsonDataset::load_video(const Json& source) const {
+  if (source.is_array()) return load_frames(source, kDefaultFrameRate, std::nullopt);
+  std::string path;
+  VideoSampling sampling = options_.video;
+  if (source.is_string()) {
+    path = source.get<std::string>();
+  } else {
+    const JsonObject object(source, "a video");
+    const auto fps = object.find_number("fps");
+    const auto pack = object.find_int("pack");
+    if (const Json* frames = object.find("frames")) return load_frames(*frames, fps.value_or(kDefaultFrameRate), pack);
+    if (fps) sampling.fps = *fps;
+    if (pack) sampling.pack = static_cast<int>(std::clamp<int64_t>(*pack, 0, kLargestPacking + 1));
+    path = find_any_string(object, {"path", "url", "video"});
+  }
+  if (path.empty()) fail(ErrorCode::kBadFile, "a video without a path");
+  try {
+    fail(ErrorCode::kUnsupported, "{}: video files are not read by this build; give a list of frames",
+         resolve(path).string());
+  } catch (const Error& error) {
+    throw Error(error.code(), fmt::format("video {}", error.what()));
+  }
+}
+
+std::vector<ContentPart> JsonDataset::load_frames(const Json& frames, double fps, std::optional<int64_t> pack) const {
+  if (!frames.is_array() || frames.empty()) fail(ErrorCode::kBadFile, "a video needs a path or a list of frames");
+  if (!(fps >= 0.001 && fps <= 1000)) fail(ErrorCode::kBadFile, "a video's \"fps\" must be between 0.001 and 1000");
+  const auto count = static_cast<int64_t>(frames.size());
+  if (count > kMostFrames) fail(ErrorCode::kBadFile, "{} frames, expected at most {}", count, kMostFrames);
+  const int64_t packing = pack.value_or(options_.temporal ? (count + kMostPacks - 1) / kMostPacks : 1);
+  if (packing < 1 || packing > (options_.temporal ? kLargestPacking : 1)) {
+    fail(ErrorCode::kBadFile, "{} frames in packs of {}, expected packs of 1 to {}", count, packing,
+         options_.temporal ? kLargestPacking : 1);
+  }
+  std::vector<ContentPart> parts;
+  for (int64_t i = 0; i < count; ++i) {
+    if (i % packing == 0) {
+      parts.emplace_back();
+      parts.back().kind = options_.temporal ? ContentPart::Kind::kFrames : ContentPart::Kind::kImage;
+    }
+    parts.back().images.push_back(load_picture(frames[static_cast<size_t>(i)]));
+    if (options_.temporal) {
+      const double seconds = static_cast<double>(i) / fps;
+      parts.back().frame_ids.push_back(static_cast<int32_t>(std::lround(seconds / kSecondsPerTimeId)));
+    }
+  }
+  return parts;
+}
+
+}  // namespace minicpm

@@ -1,0 +1,41 @@
+// One record of training data as JSON, in any of the forms that people have, to messages with references to pictures.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/json.h"
+
+namespace minicpm {
+
+/// A picture or a video as a record names it: a path, a data: URL, an object with either, a list of frames.
+struct MediaReference {
+  enum class Kind { kPicture, kVideo };
+  Kind kind = Kind::kPicture;
+  Json source;
+};
+
+/// A part of a message: text, or a picture or video.
+struct RecordPart {
+  std::string text;
+  std::optional<MediaReference> media;
+};
+
+struct RecordMessage {
+  std::string role;  // "system", "user" or "assistant"
+  std::vector<RecordPart> parts;
+};
+
+/// Forms, told apart by their keys:
+///   messages or conversations: [{role, content}] or [{from, value}]
+///   query, response, history: [[query, response], ...]; instruction, input, output, history
+/// with system; image (a path, or {"<image_00>": path, ...}) or images, video or videos. The marks <image>, <video> and
+/// <image_NN> in user texts stand for the media in order or by name; without any mark all media come first in the first
+/// user message. White space beside a mark goes, since the prompt puts media and text on lines of their own.
+/// Throws Error bad_file naming `origin`: other keys or types; no answer, an unknown role, a first message that is not
+/// the user's (after the system's), a last one that is not the assistant's; marks and media that do not match; tools,
+/// sound and other things that are not trained on.
+std::vector<RecordMessage> parse_record(const Json& record, const std::string& origin);
+
+}  // namespace minicpm
