@@ -44,8 +44,8 @@ class Progress {
   void finish();
 
  private:
-  std::string bar_line(double now) const;
-  std::string plain_line(double now) const;
+  std::string state_line(double now) const;
+  std::string amount_text(double amount) const;
   void draw(double now);
   void clear();
 

@@ -1,5 +1,8 @@
 #include "dist/mpi_communicator.h"
 
+// The C++ interface that older MPI headers bring along needs libraries of its own.
+#define OMPI_SKIP_MPICXX 1
+#define MPICH_SKIP_MPICXX 1
 #include <mpi.h>
 
 #include <algorithm>
