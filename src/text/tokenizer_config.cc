@@ -48,6 +48,7 @@ TokenizerConfig read_tokenizer_config(std::string_view json, const std::string& 
   }
   config.bos = token_text(root, "bos_token");
   config.eos = token_text(root, "eos_token");
+  config.pad = token_text(root, "pad_token");
   for (const char* key : {"bos_token", "eos_token", "unk_token", "pad_token"}) {
     if (auto text = token_text(root, key)) config.special_texts.push_back(*text);
   }

@@ -1,6 +1,7 @@
 // Readers of the single files behind a tokenizer; tokenizer_loader.h chooses among them.
 #pragma once
 
+#include <filesystem>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -9,16 +10,28 @@
 #include "base/json.h"
 #include "text/added_tokens.h"
 #include "text/bpe_tokenizer.h"
+#include "text/sentencepiece_model.h"
 
 namespace minicpm {
 
 /// What tokenizer_config.json adds to a vocabulary.
 struct TokenizerConfig {
-  std::vector<AddedTokenRule> added;       // added_tokens_decoder
-  std::vector<std::string> special_texts;  // additional_special_tokens and the named ones
-  std::optional<std::string> bos, eos;     // texts
+  std::vector<AddedTokenRule> added;         // added_tokens_decoder
+  std::vector<std::string> special_texts;    // additional_special_tokens and the named ones
+  std::optional<std::string> bos, eos, pad;  // texts
   std::optional<std::string> tokenizer_class;
 };
+
+/// What the tokenizer files of a Hugging Face folder say: one of `bpe` and `sentencepiece` is there.
+struct TokenizerFolder {
+  TokenizerConfig config;
+  std::optional<BpeSpec> bpe;
+  std::optional<SentencePieceModel> sentencepiece;
+  std::vector<AddedTokenRule> sentencepiece_added;
+};
+
+/// Throws Error not_found, bad_file, unsupported.
+TokenizerFolder read_tokenizer_folder(const std::filesystem::path& folder);
 
 /// Throws Error bad_file naming `source` and the field.
 TokenizerConfig read_tokenizer_config(std::string_view json, const std::string& source);

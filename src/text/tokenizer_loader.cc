@@ -125,41 +125,46 @@ std::vector<AddedTokenRule> control_pieces(const SentencePieceModel& model) {
   return rules;
 }
 
-std::unique_ptr<Tokenizer> load_sentencepiece(const fs::path& folder, const TokenizerConfig& config) {
-  const FileText file(folder / "tokenizer.model");
-  SentencePieceModel model = read_sentencepiece_model(file.text(), file.source());
-  std::vector<AddedTokenRule> added = config.added.empty() ? control_pieces(model) : config.added;
-  add_added_tokens_file(folder, config, added);
-  auto tokenizer = SentencePieceTokenizer::make(std::move(model), std::move(added), file.source());
-  set_named_tokens(config, *tokenizer);
-  return tokenizer;
-}
-
-std::unique_ptr<Tokenizer> finish_bpe(BpeSpec spec, const TokenizerConfig& config) {
-  add_config_tokens(config, spec.added);
-  auto tokenizer = BpeTokenizer::make(std::move(spec));
-  set_named_tokens(config, *tokenizer);
-  return tokenizer;
-}
-
 }  // namespace
 
-std::unique_ptr<Tokenizer> load_tokenizer(const fs::path& folder) {
+TokenizerFolder read_tokenizer_folder(const fs::path& folder) {
   if (!fs::is_directory(folder)) fail(ErrorCode::kNotFound, "{}: is not a folder", folder.string());
-  const TokenizerConfig config = read_config(folder);
+  TokenizerFolder out;
+  out.config = read_config(folder);
   if (fs::exists(folder / "tokenizer.json")) {
     const FileText file(folder / "tokenizer.json");
-    return finish_bpe(read_tokenizer_json(file.text(), file.source()), config);
+    out.bpe = read_tokenizer_json(file.text(), file.source());
+    add_config_tokens(out.config, out.bpe->added);
+    return out;
   }
   if (fs::exists(folder / "vocab.json") && fs::exists(folder / "merges.txt")) {
-    BpeSpec spec = read_vocab_and_merges(folder, config);
-    spec.added = config.added;
-    add_added_tokens_file(folder, config, spec.added);
-    return finish_bpe(std::move(spec), config);
+    out.bpe = read_vocab_and_merges(folder, out.config);
+    out.bpe->added = out.config.added;
+    add_added_tokens_file(folder, out.config, out.bpe->added);
+    return out;
   }
-  if (fs::exists(folder / "tokenizer.model")) return load_sentencepiece(folder, config);
+  if (fs::exists(folder / "tokenizer.model")) {
+    const FileText file(folder / "tokenizer.model");
+    out.sentencepiece = read_sentencepiece_model(file.text(), file.source());
+    out.sentencepiece_added = out.config.added.empty() ? control_pieces(*out.sentencepiece) : out.config.added;
+    add_added_tokens_file(folder, out.config, out.sentencepiece_added);
+    return out;
+  }
   fail(ErrorCode::kNotFound, "{}: has no tokenizer.json, no vocab.json with merges.txt and no tokenizer.model",
        folder.string());
+}
+
+std::unique_ptr<Tokenizer> load_tokenizer(const fs::path& folder) {
+  TokenizerFolder files = read_tokenizer_folder(folder);
+  if (files.bpe) {
+    auto tokenizer = BpeTokenizer::make(std::move(*files.bpe));
+    set_named_tokens(files.config, *tokenizer);
+    return tokenizer;
+  }
+  auto tokenizer = SentencePieceTokenizer::make(std::move(*files.sentencepiece), std::move(files.sentencepiece_added),
+                                                (folder / "tokenizer.model").string());
+  set_named_tokens(files.config, *tokenizer);
+  return tokenizer;
 }
 
 std::unique_ptr<Tokenizer> make_tokenizer_from_json(std::string_view json, std::string_view source) {

@@ -28,6 +28,11 @@ std::unique_ptr<Tokenizer> load_tokenizer(const std::filesystem::path& folder);
 /// Throws Error bad_file, unsupported.
 std::unique_ptr<Tokenizer> make_tokenizer(const GgufVocabulary& vocabulary);
 
+/// The vocabulary of a Hugging Face folder as GGUF metadata holds it, with `size` entries (rows of the embedding): ids
+/// without a token get a name of their own and are marked unused. Throws Error as load_tokenizer(), bad_file for an id
+/// outside `size`, and unsupported for a tokenizer that GGUF metadata cannot describe.
+GgufVocabulary gguf_vocabulary(const std::filesystem::path& folder, int64_t size);
+
 /// From the content of a tokenizer.json; `source` names it in messages. Throws Error bad_file, unsupported.
 std::unique_ptr<Tokenizer> make_tokenizer_from_json(std::string_view json, std::string_view source);
 /// From the content of a SentencePiece model file. Its control pieces are its added tokens.

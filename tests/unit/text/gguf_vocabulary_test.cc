@@ -1,5 +1,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <stdlib.h>
+
+#include <filesystem>
+#include <fstream>
 
 #include "small_vocabularies.h"
 
@@ -113,6 +117,51 @@ TEST(GgufVocabularyTest, DamageIsReported) {
   EXPECT_THAT(bpe([](auto& v) { v.eos = -1; }), HasSubstr("tokenizer.ggml.eos_token_id is -1"));
   EXPECT_THAT(llama([](auto& v) { v.scores.pop_back(); }), HasSubstr("tokenizer.ggml.scores has"));
   EXPECT_THAT(llama([](auto& v) { v.tokens[20] = "<0xZZ>"; }), HasSubstr("byte piece 20"));
+}
+
+/// Writes a tokenizer.json for one test.
+class ExportTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    std::string pattern = (std::filesystem::temp_directory_path() / "minicpm_text_XXXXXX").string();
+    folder_ = ::mkdtemp(pattern.data());
+  }
+  void TearDown() override { std::filesystem::remove_all(folder_); }
+  void write(const char* name, const Json& json) const { std::ofstream(folder_ / name) << json.dump(); }
+
+  std::filesystem::path folder_;
+};
+
+TEST_F(ExportTest, AFolderAndItsMetadataCutTextAlike) {
+  write("tokenizer.json", testing::small_json());
+  write("tokenizer_config.json", {{"bos_token", "<|im_start|>"}, {"eos_token", {{"content", "<|im_end|>"}}}});
+  const GgufVocabulary vocabulary = gguf_vocabulary(folder_, 310);
+  EXPECT_EQ(vocabulary.tokens.size(), 310u);
+  EXPECT_EQ(vocabulary.types.size(), 310u);
+  EXPECT_EQ(vocabulary.types[300], 3);
+  EXPECT_EQ(vocabulary.types[302], 4);
+  EXPECT_EQ(vocabulary.types[309], 5);
+  EXPECT_EQ(vocabulary.tokens[309], "[PAD309]");
+  EXPECT_EQ(vocabulary.bos, 300);
+  EXPECT_EQ(vocabulary.eos, 301);
+  EXPECT_EQ(vocabulary.pad, std::nullopt);
+  const auto from_folder = load_tokenizer(folder_), from_metadata = make_tokenizer(vocabulary);
+  for (const char* text : {"hello world", "caf\u00e9  42\n\n", "<|im_start|>hello<|im_end|><think>", "<|im_end|>x"}) {
+    for (const ParseSpecial special : {ParseSpecial::kAll, ParseSpecial::kNonSpecial, ParseSpecial::kNone}) {
+      EXPECT_EQ(from_folder->encode(text, special), from_metadata->encode(text, special)) << text;
+    }
+  }
+}
+
+TEST_F(ExportTest, RefusesWhatMetadataCannotSay) {
+  Json json = testing::small_json();
+  write("tokenizer.json", json);
+  const auto [code, message] = error_of([&] { gguf_vocabulary(folder_, 300); });
+  EXPECT_EQ(code, ErrorCode::kBadFile);
+  EXPECT_THAT(message, HasSubstr("id 300"));
+  json["model"]["ignore_merges"] = true;
+  write("tokenizer.json", json);
+  EXPECT_EQ(error_of([&] { gguf_vocabulary(folder_, 310); }).first, ErrorCode::kUnsupported);
 }
 
 }  // namespace
