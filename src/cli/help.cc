@@ -114,7 +114,8 @@ std::string overview() {
       "  minicpm run MODEL -p 'What is in this picture?' --image photo.jpg\n"
       "  minicpm help run\n"
       "\n"
-      "A MODEL is a folder in the Hugging Face layout or a GGUF file.\n";
+      "A MODEL is a folder in the Hugging Face layout, a GGUF file, or the name of a model in $MINICPM_MODELS\n"
+      "or share/minicpm/models: `pico` means its folder there, `pico:q8_0` its GGUF file in that format.\n";
   return text;
 }
 

@@ -223,13 +223,14 @@ void print_report(const Report& report, const std::string& path, bool list_tenso
 
 int run_inspect(const Options& options) {
   std::error_code error;
-  const bool folder = fs::is_directory(options.model, error);
-  if (!folder && !fs::exists(options.model, error)) find_model_files(options.model, "");  // says what a MODEL is
-  const Report report = folder ? inspect_folder(options.model) : inspect_file(options.model, options.mmproj);
+  const std::string model = model_path(options.model).string();
+  const bool folder = fs::is_directory(model, error);
+  if (!folder && !fs::exists(model, error)) find_model_files(model, "");  // says what a MODEL is
+  const Report report = folder ? inspect_folder(model) : inspect_file(model, options.mmproj);
   if (options.json) {
-    print_json(report_json(report, options.model));
+    print_json(report_json(report, model));
   } else {
-    print_report(report, options.model, options.tensors);
+    print_report(report, model, options.tensors);
   }
   return kExitOk;
 }

@@ -13,7 +13,8 @@ namespace minicpm::cli {
 std::unique_ptr<Tokenizer> open_tokenizer(const std::string& model) {
   // A folder needs tokenizer files only, not a whole model.
   std::error_code error;
-  if (std::filesystem::is_directory(model, error)) return load_tokenizer(model);
+  const std::filesystem::path path = model_path(model);
+  if (std::filesystem::is_directory(path, error)) return load_tokenizer(path);
   return make_tokenizer(read_vocabulary(*GgufFile::open(find_model_files(model, "").gguf)));
 }
 

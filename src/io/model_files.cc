@@ -1,6 +1,7 @@
 #include "io/model_files.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <fstream>
 #include <optional>
 #include <string_view>
@@ -16,7 +17,9 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::string_view kWhatAModelIs =
-    "a MODEL is a folder in the Hugging Face layout (config.json and *.safetensors) or a .gguf file";
+    "a MODEL is a folder in the Hugging Face layout (config.json and *.safetensors), a .gguf file, or the name of a "
+    "model "
+    "that is installed or in $MINICPM_MODELS";
 
 std::string lower_case(std::string text) {
   std::ranges::transform(text, text.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
@@ -56,7 +59,10 @@ bool names_f16(const std::string& name) {
 fs::path find_projector(const fs::path& model) {
   const fs::path folder = model.has_parent_path() ? model.parent_path() : fs::path(".");
   std::optional<std::string> best;
-  const auto rank = [](const std::string& name) { return std::tuple(!names_f16(name), name); };
+  const std::string partner = lower_case("mmproj-" + model.filename().string());
+  const auto rank = [&partner](const std::string& name) {
+    return std::tuple(lower_case(name) != partner, !names_f16(name), name);
+  };
   for (const std::string& name : file_names(folder)) {
     if (!is_projector_name(name) || name == model.filename()) continue;
     if (!best || rank(name) < rank(*best)) best = name;
@@ -69,13 +75,20 @@ bool is_file(const fs::path& path) {
   return fs::is_regular_file(path, error);
 }
 
+/// Language models among the files of a folder, by name.
+std::vector<std::string> gguf_models(const fs::path& folder) {
+  std::vector<std::string> names;
+  for (const std::string& name : file_names(folder)) {
+    if (lower_case(name).ends_with(".gguf") && !is_projector_name(name)) names.push_back(name);
+  }
+  std::ranges::sort(names);
+  return names;
+}
+
 ModelFiles folder_files(const fs::path& folder) {
   if (!is_file(folder / "config.json")) {
-    std::string hint;
-    for (const std::string& name : file_names(folder)) {
-      if (!lower_case(name).ends_with(".gguf") || is_projector_name(name)) continue;
-      if (hint.empty() || name < hint) hint = name;
-    }
+    const std::vector<std::string> models = gguf_models(folder);
+    std::string hint = models.empty() ? "" : models[0];
     if (!hint.empty()) hint = "; it holds " + hint + ", which can be named itself";
     fail(ErrorCode::kNotFound,
          "{}: config.json is missing; a model folder has config.json, tokenizer files, and model.safetensors or "
@@ -88,10 +101,61 @@ ModelFiles folder_files(const fs::path& folder) {
   return files;
 }
 
+/// Whether a name without ".gguf" ends in the format: "pico-Q8_0" and "q8_0".
+bool ends_in_format(const std::string& file, const std::string& format) {
+  const std::string stem = lower_case(fs::path(file).stem().string()), wanted = lower_case(format);
+  if (!stem.ends_with(wanted)) return false;
+  return stem.size() == wanted.size() ||
+         std::string_view("-_.").find(stem[stem.size() - wanted.size() - 1]) != std::string_view::npos;
+}
+
+fs::path gguf_of_format(const fs::path& folder, const std::string& model, const std::string& format) {
+  std::string known;
+  for (const std::string& name : gguf_models(folder)) {
+    if (ends_in_format(name, format)) return folder / name;
+    known += (known.empty() ? "" : ", ") + name;
+  }
+  fail(ErrorCode::kNotFound, "{}: {} has no .gguf file whose name ends in {}; it has {}", model, folder.string(),
+       format, known.empty() ? "none" : known);
+}
+
 }  // namespace
 
+std::vector<fs::path> model_folders() {
+  std::vector<fs::path> folders;
+  if (const char* variable = std::getenv("MINICPM_MODELS"); variable != nullptr && *variable != '\0') {
+    folders.emplace_back(variable);
+  }
+  std::error_code error;
+  const fs::path program = fs::read_symlink("/proc/self/exe", error);
+  if (error) return folders;
+  const fs::path bin = program.parent_path();
+  folders.push_back(bin.parent_path() / "share" / "minicpm" / "models");
+  folders.push_back(bin.parent_path().parent_path() / "models");
+  return folders;
+}
+
+fs::path model_path(const std::string& model) {
+  std::error_code error;
+  if (model.empty() || model.find('/') != std::string::npos || model.starts_with('.') || fs::exists(model, error)) {
+    return model;
+  }
+  const size_t colon = model.find(':');
+  const std::string name = model.substr(0, colon);
+  if (name.empty() || colon + 1 == model.size()) return model;
+  for (const fs::path& base : model_folders()) {
+    const fs::path folder = base / name;
+    if (!fs::is_directory(folder, error)) continue;
+    if (colon != std::string::npos) return gguf_of_format(folder, model, model.substr(colon + 1));
+    if (is_file(folder / "config.json")) return folder;
+    const std::vector<std::string> models = gguf_models(folder);
+    return models.size() == 1 ? folder / models[0] : folder;
+  }
+  return model;
+}
+
 ModelFiles find_model_files(const std::string& model, const std::string& mmproj) {
-  const fs::path path(model);
+  const fs::path path = model_path(model);
   std::error_code error;
   const fs::file_status status = fs::status(path, error);
   if (model.empty() || !fs::exists(status)) {

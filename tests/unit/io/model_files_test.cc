@@ -1,5 +1,9 @@
 #include "io/model_files.h"
 
+#include <stdlib.h>
+
+#include <optional>
+
 #include "io_test_util.h"
 
 namespace minicpm {
@@ -38,6 +42,64 @@ TEST(ModelFiles, MissingPathSaysWhatAModelMayBe) {
     EXPECT_THAT(error_message(ErrorCode::kNotFound, [&] { find_model_files(path, ""); }),
                 AllOf(HasSubstr(path), HasSubstr("a MODEL is a folder"), HasSubstr(".gguf")));
   }
+}
+
+/// Sets a variable of the environment for one test.
+class Variable {
+ public:
+  Variable(const char* name, const std::string& value) : name_(name) {
+    if (const char* before = std::getenv(name)) before_ = before;
+    setenv(name, value.c_str(), 1);
+  }
+  ~Variable() { before_ ? setenv(name_, before_->c_str(), 1) : unsetenv(name_); }
+  Variable(const Variable&) = delete;
+  Variable& operator=(const Variable&) = delete;
+
+ private:
+  const char* name_;
+  std::optional<std::string> before_;
+};
+
+TEST(ModelFiles, NamesAreLookedUpInTheModelsFolder) {
+  const TempFolder folder;
+  const Variable models("MINICPM_MODELS", folder.path().string());
+  const fs::path pair = folder / "spatula-9";
+  fs::create_directories(pair);
+  write_text(pair / "spatula-9-Q8_0.gguf", "GGUF");
+  write_text(pair / "mmproj-spatula-9-Q8_0.gguf", "GGUF");
+  write_text(pair / "mmproj-F16.gguf", "GGUF");
+  // The only model of a folder without config.json, then one of several by its format.
+  ModelFiles files = find_model_files("spatula-9", "");
+  EXPECT_EQ(files.kind, ModelFiles::Kind::kGguf);
+  EXPECT_EQ(files.gguf, pair / "spatula-9-Q8_0.gguf");
+  EXPECT_EQ(files.mmproj, pair / "mmproj-spatula-9-Q8_0.gguf");
+  write_text(pair / "spatula-9-BF16.gguf", "GGUF");
+  write_text(pair / "config.json", "{}");
+  files = find_model_files("spatula-9", "");
+  EXPECT_EQ(files.kind, ModelFiles::Kind::kHuggingFace);
+  EXPECT_EQ(files.folder, pair);
+  EXPECT_EQ(find_model_files("spatula-9:q8_0", "").gguf, pair / "spatula-9-Q8_0.gguf");
+  EXPECT_EQ(find_model_files("spatula-9:bf16", "").gguf, pair / "spatula-9-BF16.gguf");
+  EXPECT_EQ(find_model_files("spatula-9:bf16", "").mmproj, pair / "mmproj-F16.gguf");
+  EXPECT_THAT(error_message(ErrorCode::kNotFound, [] { find_model_files("spatula-9:F16", ""); }),
+              AllOf(HasSubstr("spatula-9:F16"), HasSubstr("ends in F16"), HasSubstr("spatula-9-BF16.gguf")));
+  for (const char* other : {"spatula-8", "spatula-9:", ":q8_0", "spatula-9/", "./spatula-9", "..", "", ":"}) {
+    EXPECT_EQ(model_path(other), fs::path(other)) << other;
+  }
+}
+
+TEST(ModelFiles, APathGoesBeforeAName) {
+  const TempFolder folder, here;
+  const Variable models("MINICPM_MODELS", folder.path().string());
+  fs::create_directories(folder / "spatula-9");
+  write_text(folder / "spatula-9" / "config.json", "{}");
+  const fs::path before = fs::current_path();
+  fs::current_path(here.path());
+  EXPECT_EQ(find_model_files("spatula-9", "").folder, folder / "spatula-9");
+  fs::create_directories("spatula-9");
+  write_text("spatula-9/config.json", "{}");
+  EXPECT_EQ(find_model_files("spatula-9", "").folder, fs::path("spatula-9"));
+  fs::current_path(before);
 }
 
 TEST(ModelFiles, OtherFilesAreRefused) {
