@@ -83,9 +83,14 @@ Style text_style(Random& random, float difficulty) {
       break;
     }
   }
+  style.texture = random.next();
   style.angle = random.uniform(0, 6.283f);
   if (random.chance(0.35f * d)) style.rotation = random.uniform(-6 * kDegree, 6 * kDegree);
   choose_faults(random, d, style);
+  if (contrast(style.paper, style.ink) < 4) {  // weak contrast and strong faults together cannot be read
+    style.noise = std::min(style.noise, 9.0f);
+    style.blur = std::min(style.blur, 0.6f);
+  }
   return style;
 }
 
@@ -104,9 +109,9 @@ void Canvas::fill(Color color) const {
   cairo_paint(cr());
 }
 
-void Canvas::paint_paper(Random& random, const Style& style) const {
+void Canvas::paint_paper(const Style& style) const {
   if (style.paper_kind == Style::Paper::kFlat) return fill(style.paper);
-  if (style.paper_kind == Style::Paper::kTexture) return paint_texture(random, style);
+  if (style.paper_kind == Style::Paper::kTexture) return paint_texture(style);
   const float cx = 0.5f * static_cast<float>(width_), cy = 0.5f * static_cast<float>(height_);
   const float dx = cx * std::cos(style.angle), dy = cy * std::sin(style.angle);
   const std::unique_ptr<cairo_pattern_t, Destroy> pattern(
@@ -118,7 +123,8 @@ void Canvas::paint_paper(Random& random, const Style& style) const {
 }
 
 /// Soft blotches between the two paper colours: a few random cells, enlarged.
-void Canvas::paint_texture(Random& random, const Style& style) const {
+void Canvas::paint_texture(const Style& style) const {
+  Random random(style.texture);
   const int cols = random.between(3, 9), rows = random.between(3, 7);
   const std::unique_ptr<cairo_surface_t, Destroy> cells(cairo_image_surface_create(CAIRO_FORMAT_RGB24, cols, rows));
   cairo_surface_flush(cells.get());

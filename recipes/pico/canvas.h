@@ -30,6 +30,7 @@ float distance(Color a, Color b);
 struct Style {
   enum class Paper { kFlat, kGradient, kTexture };
   Paper paper_kind = Paper::kFlat;
+  uint64_t texture = 0;  // which one: the frames of a video share it
   Color paper, paper2, ink;
   float angle = 0;     // of the gradient, radians
   float rotation = 0;  // of the content, radians
@@ -51,8 +52,8 @@ class Canvas {
   int height() const { return height_; }
   void set_color(Color color) const;
   void fill(Color color) const;
-  /// Fills rectangle [x, y, width, height] with the style's paper.
-  void paint_paper(Random& random, const Style& style) const;
+  /// Fills everything with the style's paper.
+  void paint_paper(const Style& style) const;
   /// The pixels, with the style's faults applied.
   Image finish(Random& random, const Style& style) const;
 
@@ -62,7 +63,7 @@ class Canvas {
     void operator()(cairo_t* cr) const { cairo_destroy(cr); }
     void operator()(cairo_pattern_t* pattern) const { cairo_pattern_destroy(pattern); }
   };
-  void paint_texture(Random& random, const Style& style) const;
+  void paint_texture(const Style& style) const;
 
   int width_, height_;
   std::unique_ptr<cairo_surface_t, Destroy> surface_;

@@ -17,9 +17,19 @@ struct Task {
 };
 
 constexpr Task kTasks[] = {
-    {"letters", draw_letters}, {"word", draw_word},           {"digits", draw_digits},
-    {"lines", draw_lines},     {"shape_one", draw_shape_one}, {"shapes_two", draw_shapes_two},
+    {"letters", draw_letters},
+    {"word", draw_word},
+    {"digits", draw_digits},
+    {"lines", draw_lines},
+    {"shape_one", draw_shape_one},
+    {"shapes_two", draw_shapes_two},
     {"count", draw_count},
+    {"two_pictures", draw_two_pictures},
+    {"video", draw_video},
+    {"chart", draw_chart},
+    {"arithmetic", draw_arithmetic},
+    {"absent", draw_absent},
+    {"page", draw_page},
 };
 
 constexpr auto kNames = [] {

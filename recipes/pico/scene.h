@@ -52,6 +52,7 @@ Scene draw_shapes_two(Random& random, const TaskInput& input);
 Scene draw_count(Random& random, const TaskInput& input);
 // tasks_pictures.cc
 Scene draw_two_pictures(Random& random, const TaskInput& input);
+// tasks_absent.cc
 Scene draw_absent(Random& random, const TaskInput& input);
 // tasks_video.cc
 Scene draw_video(Random& random, const TaskInput& input);

@@ -143,6 +143,7 @@ Ground choose_ground(Random& random, float difficulty) {
     style.paper = random_color(random);
     style.paper2 = blend(style.paper, random_color(random), random.uniform(0.2f, 0.6f));
     style.paper_kind = Style::Paper::kTexture;
+    style.texture = random.next();
   } else {
     ground.color = random.chance(0.6f * d) ? random.below(kColors) : kWhite;
     style.paper = tint(random, ground.color, d);
@@ -230,7 +231,7 @@ LabelBox shape_box(const Shape& shape) {
 Picture draw_shapes(Random& random, const Ground& ground, const std::vector<Shape>& shapes, PictureSize size,
                     float difficulty) {
   const Canvas canvas(size.width, size.height);
-  canvas.paint_paper(random, ground.style);
+  canvas.paint_paper(ground.style);
   const bool outlined = random.chance(0.15f * difficulty);
   Picture picture;
   for (const Shape& shape : shapes) {

@@ -33,7 +33,7 @@ Page draw_page_of_lines(Random& random, const TaskInput& input, const PageLayout
   style.rotation *= 0.4f;  // long lines leave the picture soon
   const Canvas canvas(layout.width, layout.height);
   cairo_t* cr = canvas.cr();
-  canvas.paint_paper(random, style);
+  canvas.paint_paper(style);
   const auto width = static_cast<float>(layout.width), height = static_cast<float>(layout.height);
   cairo_translate(cr, 0.5f * width, 0.5f * height);
   cairo_rotate(cr, style.rotation);
@@ -60,7 +60,10 @@ Page draw_page_of_lines(Random& random, const TaskInput& input, const PageLayout
     const float size = std::min({em, (inner_width - left) / line.width(), 0.94f * pitch / line.height()});
     const float slack = inner_width - size * line.width();
     const float x = std::min(left, std::max(slack, 0.0f)) - size * line.left();
-    const float y = pitch * (static_cast<float>(i) + 0.5f) - 0.5f * size * (line.top() + line.bottom());
+    // Letters reach from about 0.75 em above the baseline to 0.22 em below.
+    const float middle = pitch * (static_cast<float>(i) + 0.5f);
+    const float y = std::clamp(middle + 0.26f * size, middle - 0.5f * pitch - size * line.top(),
+                               middle + 0.5f * pitch - size * line.bottom());
     line.draw(cr, x, y, size);
     line.append_boxes(cr, x, y, size, layout.enlargement, page.picture.boxes);
   }

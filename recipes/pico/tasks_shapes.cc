@@ -168,7 +168,7 @@ Scene draw_shapes_two(Random& random, const TaskInput& input) {
   const PictureSize size = choose_size(random, aspect, d);
   const auto side = static_cast<float>(std::min(size.width, size.height));
   a.radius = side * random.uniform(0.15f, 0.27f);
-  const float ratio = random.chance(0.6f) ? random.uniform(1.5f, 2.2f) : random.uniform(1.0f, 1.12f);
+  const float ratio = random.chance(0.6f) ? random.uniform(1.6f, 2.4f) : random.uniform(1.0f, 1.12f);
   b.radius = std::max(a.radius / ratio, 9.0f);
   if (b.radius * 1.15f > a.radius && ratio > 1.4f) a.radius = b.radius * ratio;
   if (random.chance(0.5f)) std::swap(a.radius, b.radius);

@@ -4,6 +4,7 @@
 
 #include "pico/scene.h"
 #include "pico/text_draw.h"
+#include "pico/text_picture.h"
 #include "pico/words.h"
 
 namespace minicpm::pico {
@@ -23,10 +24,11 @@ void paint_sign(Canvas& canvas, Random& random, const Style& style, float x, flo
   Style wall = style;
   wall.paper = random_color(random);
   wall.paper2 = random_color(random);
+  wall.texture = random.next();
   wall.paper_kind = random.chance(0.5f) ? Style::Paper::kTexture : Style::Paper::kFlat;
   cairo_save(canvas.cr());
   cairo_identity_matrix(canvas.cr());
-  canvas.paint_paper(random, wall);
+  canvas.paint_paper(wall);
   cairo_restore(canvas.cr());
   const float pad = height * random.uniform(0.15f, 0.4f);
   cairo_rectangle(canvas.cr(), x - pad, y - pad, width + 2 * pad, height + 2 * pad);
@@ -41,9 +43,7 @@ void paint_sign(Canvas& canvas, Random& random, const Style& style, float x, flo
   }
 }
 
-struct Fill {
-  float least, most;  // share of the width or height that the text takes
-};
+}  // namespace
 
 Picture draw_text_picture(Random& random, const TaskInput& input, const std::string& text, Fill fill) {
   const float d = input.difficulty();
@@ -62,11 +62,12 @@ Picture draw_text_picture(Random& random, const TaskInput& input, const std::str
   // Letters below 11 pixels per em could not be read.
   const float em = std::max(std::min(largest, 11.0f), largest * random.uniform(fill.least, fill.most));
   const Extent extent = turned(em * line.width(), em * line.height(), style.rotation);
-  const float cx = 0.5f * width + (width - extent.width) * random.uniform(-0.48f, 0.48f);
-  const float cy = 0.5f * height + (height - extent.height) * random.uniform(-0.48f, 0.48f);
+  constexpr float kMargin = 2;  // pixels that hinting and rounding may need
+  const float cx = 0.5f * width + std::max(width - extent.width - 2 * kMargin, 0.0f) * random.uniform(-0.5f, 0.5f);
+  const float cy = 0.5f * height + std::max(height - extent.height - 2 * kMargin, 0.0f) * random.uniform(-0.5f, 0.5f);
   const float x = -0.5f * em * line.width(), y = -0.5f * em * line.height();
 
-  canvas.paint_paper(random, style);
+  canvas.paint_paper(style);
   cairo_t* cr = canvas.cr();
   cairo_translate(cr, cx, cy);
   cairo_rotate(cr, style.rotation);
@@ -83,6 +84,8 @@ Picture draw_text_picture(Random& random, const TaskInput& input, const std::str
   picture.image = canvas.finish(random, style);
   return picture;
 }
+
+namespace {
 
 constexpr std::string_view kReadText[] = {"What does it say?", "Read the text.", "What is written here?",
                                           "What text do you see?"};

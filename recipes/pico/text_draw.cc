@@ -107,8 +107,8 @@ class FontCache {
     pango_context_set_language(context_.get(), pango_language_from_string("en"));
     layout_.reset(pango_layout_new(context_.get()));
     PangoAttrList* attributes = pango_attr_list_new();
-    // One glyph per character, so that each has its box.
-    pango_attr_list_insert(attributes, pango_attr_font_features_new("liga=0, clig=0, dlig=0, calt=0, hlig=0"));
+    // One glyph per character, so that each has its box; an old-style 1 can look like an I.
+    pango_attr_list_insert(attributes, pango_attr_font_features_new("liga=0, clig=0, dlig=0, calt=0, hlig=0, lnum=1"));
     pango_attr_list_insert(attributes, pango_attr_fallback_new(FALSE));
     pango_layout_set_attributes(layout_.get(), attributes);
     pango_attr_list_unref(attributes);
