@@ -40,7 +40,9 @@ struct ContentPart {
   Kind kind = Kind::kText;
   std::string text;
   std::vector<std::shared_ptr<const Image>> images;  // one picture, or the frames of one pack
-  std::vector<int32_t> frame_ids;                    // kFrames: time of each frame in units of 0.1 s
+  std::vector<int32_t> frame_ids;    // kFrames: time of each frame in units of 0.1 s; none for models without packs
+  std::optional<int> max_slices;     // of this part's pictures; unset: the request's
+  std::optional<bool> use_image_id;  // likewise
 
   static ContentPart from_text(std::string text);
   static ContentPart from_image(std::shared_ptr<const Image> image);
@@ -67,8 +69,9 @@ struct Usage {
   int64_t prompt_tokens = 0;
   int64_t completion_tokens = 0;
   int64_t image_tokens = 0;  // of the prompt
-  int64_t images = 0;
-  int64_t slices = 0;
+  int64_t images = 0;        // still pictures
+  int64_t frames = 0;        // of videos
+  int64_t slices = 0;        // of both
 };
 
 struct Timings {

@@ -35,7 +35,8 @@ void check(const ChatRequest& request, const VersionRow& version) {
       if (!version.vision)
         refuse(fmt::format("{} cannot see pictures; a GGUF model needs its mmproj file", version.title));
       if (part.images.empty()) refuse("a picture part without a picture");
-      if (part.kind == ContentPart::Kind::kFrames && part.frame_ids.size() != part.images.size()) {
+      if (part.kind == ContentPart::Kind::kFrames && part.frame_ids.size() != part.images.size() &&
+          (version.temporal || !part.frame_ids.empty())) {
         refuse(fmt::format("{} frames with {} time ids", part.images.size(), part.frame_ids.size()));
       }
       if (part.kind == ContentPart::Kind::kFrames && part.images.size() > 1 && !version.temporal) {
@@ -124,7 +125,8 @@ std::shared_ptr<MediaItem> Processor::make_item(const ContentPart& part, const S
     for (size_t f = 0; f < frames.size(); ++f) {
       Patches& patches = frames[f][g];
       group.slices.push_back({patches.h, patches.w});
-      if (part.kind == ContentPart::Kind::kFrames) group.frame_ids.push_back(part.frame_ids[f]);
+      const bool timed = part.kind == ContentPart::Kind::kFrames && config_->version->temporal;
+      if (timed) group.frame_ids.push_back(part.frame_ids[f]);
       item->slices.push_back(std::move(patches));
     }
     item->groups.push_back(std::move(group));
@@ -156,7 +158,6 @@ std::vector<PromptPiece> Processor::render(const ChatRequest& request, const std
 PreparedPrompt Processor::prepare(const ChatRequest& request) const {
   const VersionRow& version = *config_->version;
   check(request, version);
-  const SliceConfig slices = slice_config(request.max_slices);
 
   PreparedPrompt prompt;
   std::vector<std::shared_ptr<MediaItem>> items;
@@ -165,9 +166,12 @@ PreparedPrompt Processor::prepare(const ChatRequest& request) const {
     for (const ContentPart& part : message.content) {
       if (part.kind == ContentPart::Kind::kText) continue;
       const Image& first = *part.images.front();
-      groups.push_back({static_cast<int>(part.images.size()), plan_slices({first.width, first.height}, slices).grid});
+      const SliceConfig slices = slice_config(part.max_slices ? part.max_slices : request.max_slices);
+      groups.push_back({static_cast<int>(part.images.size()), plan_slices({first.width, first.height}, slices).grid,
+                        part.use_image_id});
       items.push_back(make_item(part, slices));
-      prompt.usage.images += static_cast<int64_t>(part.images.size());
+      const bool video = part.kind == ContentPart::Kind::kFrames;
+      (video ? prompt.usage.frames : prompt.usage.images) += static_cast<int64_t>(part.images.size());
       prompt.usage.slices += static_cast<int64_t>(items.back()->slices.size());
     }
   }

@@ -123,7 +123,9 @@ std::vector<PromptPiece> expand_image_marks(std::span<const PromptPiece> pieces,
   size_t image = 0;  // index over all frames; the chunk before its mark has the same index
   for (const MediaGroup& group : groups) {
     append(chunks[image]);
-    result.push_back({image_placeholder(config, static_cast<int>(image), group.grid), true});
+    PlaceholderConfig own = config;
+    own.use_image_id = group.use_image_id.value_or(config.use_image_id);
+    result.push_back({image_placeholder(own, static_cast<int>(image), group.grid), true});
     ++image;
     for (int frame = 1; frame < group.frames; ++frame, ++image) {
       strip(chunks[image]);

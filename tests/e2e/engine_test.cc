@@ -110,7 +110,8 @@ TEST_F(EngineTest, FramesOfAPackShareTheirTokens) {
   request.messages[0].content[0].frame_ids.resize(1);
   const ChatResult single = engine->chat(request);
   EXPECT_EQ(packed.usage.prompt_tokens, single.usage.prompt_tokens);
-  EXPECT_EQ(packed.usage.images, 3);
+  EXPECT_EQ(packed.usage.frames, 3);
+  EXPECT_EQ(packed.usage.images, 0);
   EXPECT_EQ(packed.usage.slices, 3);
   EXPECT_EQ(single.usage.slices, 1);
   request.messages[0].content[0].frame_ids.push_back(5);
