@@ -119,9 +119,10 @@ std::vector<ContentPart> JsonDataset::load_video(const Json& source) const {
     path = find_any_string(object, {"path", "url", "video"});
   }
   if (path.empty()) fail(ErrorCode::kBadFile, "a video without a path");
+  VideoOptions decode;
+  decode.threads = 1;  // samples are read in parallel
   try {
-    fail(ErrorCode::kUnsupported, "{}: video files are not read by this build; give a list of frames",
-         resolve(path).string());
+    return video_parts(resolve(path), sampling, options_.temporal, options_.slices, decode);
   } catch (const Error& error) {
     throw Error(error.code(), fmt::format("video {}", error.what()));
   }
@@ -137,11 +138,15 @@ std::vector<ContentPart> JsonDataset::load_frames(const Json& frames, double fps
     fail(ErrorCode::kBadFile, "{} frames in packs of {}, expected packs of 1 to {}", count, packing,
          options_.temporal ? kLargestPacking : 1);
   }
+  const VideoSampling all{.fps = 1, .max_frames = {}, .pack = {}, .max_slices = options_.video.max_slices};
+  const int max_slices = plan_video({1, count}, all, options_.temporal).max_slices;
   std::vector<ContentPart> parts;
   for (int64_t i = 0; i < count; ++i) {
     if (i % packing == 0) {
-      parts.emplace_back();
-      parts.back().kind = options_.temporal ? ContentPart::Kind::kFrames : ContentPart::Kind::kImage;
+      ContentPart& part = parts.emplace_back();
+      part.kind = ContentPart::Kind::kFrames;
+      part.max_slices = max_slices;
+      part.use_image_id = false;
     }
     parts.back().images.push_back(load_picture(frames[static_cast<size_t>(i)]));
     if (options_.temporal) {

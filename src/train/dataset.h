@@ -15,8 +15,9 @@ namespace minicpm {
 struct DatasetOptions {
   std::filesystem::path media_root;  // of relative paths; empty: the folder of the file
   DecodeOptions decode;
-  VideoSampling video;   // of video files
-  bool temporal = true;  // VersionRow::temporal: whether frames may be packed
+  VideoSampling video;                // of video files
+  bool temporal = true;               // VersionRow::temporal: whether frames may be packed
+  std::optional<SliceConfig> slices;  // the model's: lets frames of video files shrink early, which saves memory
 };
 
 /// A JSON array or JSON lines of conversations, in the forms of train/sample_json.h (docs/training-data.md). Pictures

@@ -83,8 +83,8 @@ void label_item(const ContentPart& part, const MediaItem& item, const SliceConfi
   }
 }
 
-std::vector<std::vector<int32_t>> label_sample(const TrainingSample& sample, const ModelInput& input,
-                                               const SliceConfig& config) {
+std::vector<std::vector<int32_t>> label_sample(const Processor& processor, const TrainingSample& sample,
+                                               const ModelInput& input, std::optional<int> max_slices) {
   size_t pictures = 0;
   for (const Message& message : sample.messages) {
     for (const ContentPart& part : message.content)
@@ -100,6 +100,7 @@ std::vector<std::vector<int32_t>> label_sample(const TrainingSample& sample, con
   for (const Message& message : sample.messages) {
     for (const ContentPart& part : message.content) {
       if (part.kind == ContentPart::Kind::kText) continue;
+      const SliceConfig config = processor.slice_config(part.max_slices ? part.max_slices : max_slices);
       label_item(part, *input.media[item++], config, &sample.boxes[picture], cells);
       picture += part.images.size();
     }
@@ -121,9 +122,7 @@ EncodedSample encode(const Processor& processor, const TrainingSample& sample, c
     encoded.labels[i] = tokens[i];
     ++encoded.trained_tokens;
   }
-  if (!sample.boxes.empty()) {
-    encoded.cells = label_sample(sample, prompt.input, processor.slice_config(options.max_slices));
-  }
+  if (!sample.boxes.empty()) encoded.cells = label_sample(processor, sample, prompt.input, options.max_slices);
   encoded.input = std::move(prompt.input);
   return encoded;
 }

@@ -264,6 +264,19 @@ TEST_F(EncodeTest, CellsOfFramesOfAPack) {
   EXPECT_EQ(encoded.cells[1][0], 1);
   EXPECT_EQ(encoded.cells[1][1], 0);
   EXPECT_EQ(encoded.cells[2][1], 2);
+  // A part's own number of slices decides, here for a frame that would be cut otherwise.
+  TrainingSample video{{{"user", {frames, ContentPart::from_text("?")}}, text_message("assistant", "left")},
+                       {{{0, 0, 300, 200, 1}}},
+                       "here"};
+  ContentPart& part = video.messages[0].content[0];
+  part.images = {plain_picture(300, 200)};
+  part.frame_ids = {0};
+  EXPECT_GT(encode_sample(tiny_.processor, video, options_).cells.size(), 1u);
+  part.max_slices = 1;
+  const EncodedSample uncut = encode_sample(tiny_.processor, video, options_);
+  ASSERT_EQ(uncut.cells.size(), 1u);
+  EXPECT_THAT(uncut.cells[0], ::testing::Each(1));
+
   sample.boxes.pop_back();
   EXPECT_THAT(error_text([&] { encode_sample(tiny_.processor, sample, options_); }),
               HasSubstr("here: 2 lists of label boxes for 3 pictures"));
