@@ -125,7 +125,9 @@ void Canvas::paint_paper(const Style& style) const {
 /// Soft blotches between the two paper colours: a few random cells, enlarged.
 void Canvas::paint_texture(const Style& style) const {
   Random random(style.texture);
-  const int cols = random.between(3, 9), rows = random.between(3, 7);
+  const bool fine = random.chance(0.25f);
+  const int cols = fine ? random.between(12, 40) : random.between(3, 9);
+  const int rows = fine ? random.between(12, 30) : random.between(3, 7);
   const std::unique_ptr<cairo_surface_t, Destroy> cells(cairo_image_surface_create(CAIRO_FORMAT_RGB24, cols, rows));
   cairo_surface_flush(cells.get());
   unsigned char* data = cairo_image_surface_get_data(cells.get());
@@ -169,11 +171,12 @@ Image Canvas::finish(Random& random, const Style& style) const {
 }
 
 float PictureSize::enlargement() const {
-  return std::sqrt(static_cast<float>(kSlicePixels) / static_cast<float>(width * height));
+  return std::max(0.8f, std::sqrt(static_cast<float>(kSlicePixels) / static_cast<float>(width * height)));
 }
 
-PictureSize choose_size(Random& random, float aspect, float difficulty) {
-  const float scale = random.chance(0.4f + 0.4f * (1 - difficulty)) ? 1.0f : random.uniform(0.7f, 1.0f);
+PictureSize choose_size(Random& random, float aspect, float difficulty, float large) {
+  float scale = random.chance(0.4f + 0.4f * (1 - difficulty)) ? 1.0f : random.uniform(0.7f, 1.0f);
+  if (large > 0 && random.chance(large)) scale = random.uniform(1.05f, 2.0f);
   const float side = scale * static_cast<float>(kSide), root = std::sqrt(aspect);
   return {std::max(16, static_cast<int>(side * root)), std::max(16, static_cast<int>(side / root))};
 }

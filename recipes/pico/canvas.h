@@ -70,11 +70,12 @@ class Canvas {
   std::unique_ptr<cairo_t, Destroy> cr_;
 };
 
-/// A size with width / height near `aspect` and at most kSlicePixels pixels; smaller ones at higher difficulty.
+/// A size with width / height near `aspect` and at most kSlicePixels pixels; smaller ones at higher difficulty. With
+/// probability `large` up to four times as many pixels instead.
 struct PictureSize {
   int width, height;
-  float enlargement() const;  // factor of the processor's resize to about kSlicePixels
+  float enlargement() const;  // factor of the processor's resize to about kSlicePixels; near 1 in slices
 };
-PictureSize choose_size(Random& random, float aspect, float difficulty);
+PictureSize choose_size(Random& random, float aspect, float difficulty, float large);
 
 }  // namespace minicpm::pico

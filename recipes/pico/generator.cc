@@ -61,6 +61,19 @@ std::vector<ContentPart> media_parts(Scene& scene) {
   return parts;
 }
 
+/// The boxes within the picture: those of thin characters at its edge may reach out.
+std::vector<LabelBox> clipped(const Picture& picture) {
+  const auto width = static_cast<float>(picture.image.width), height = static_cast<float>(picture.image.height);
+  std::vector<LabelBox> boxes = picture.boxes;
+  for (LabelBox& box : boxes) {
+    box.left = std::clamp(box.left, 0.0f, width);
+    box.right = std::clamp(box.right, 0.0f, width);
+    box.top = std::clamp(box.top, 0.0f, height);
+    box.bottom = std::clamp(box.bottom, 0.0f, height);
+  }
+  return boxes;
+}
+
 }  // namespace
 
 std::string say(Random& random, std::initializer_list<std::string> phrases) {
@@ -93,10 +106,11 @@ TrainingSample draw(std::string_view task, Split split, uint64_t seed, int64_t i
   const auto found = std::find_if(std::begin(kTasks), std::end(kTasks), [&](const Task& t) { return t.name == task; });
   if (found == std::end(kTasks)) fail(ErrorCode::kInvalidRequest, "pico has no task {}", task);
   if (options.min_letters < 1 || options.max_letters < options.min_letters || options.max_letters > 20 ||
-      !(options.difficulty >= 0 && options.difficulty <= 1)) {
+      !(options.difficulty >= 0 && options.difficulty <= 1) || !(options.large >= 0 && options.large <= 1)) {
     fail(ErrorCode::kInvalidRequest,
-         "task {}: expected 1 <= min_letters <= max_letters <= 20 and a difficulty from 0 to 1, found {}, {} and {}",
-         task, options.min_letters, options.max_letters, options.difficulty);
+         "task {}: expected 1 <= min_letters <= max_letters <= 20, a difficulty and a large share from 0 to 1, found "
+         "{}, {}, {} and {}",
+         task, options.min_letters, options.max_letters, options.difficulty, options.large);
   }
   uint64_t key = mix(mix(uint64_t{0x7069636f}, task), static_cast<uint64_t>(split == Split::kTest));
   Random random(mix(mix(key, seed), static_cast<uint64_t>(index)));
@@ -105,8 +119,8 @@ TrainingSample draw(std::string_view task, Split split, uint64_t seed, int64_t i
   TrainingSample sample;
   sample.origin = fmt::format("{}:{}", task, index);
   if (options.boxes) {
-    for (Picture& picture : scene.pictures)
-      sample.boxes.push_back(std::move(picture.boxes));
+    for (const Picture& picture : scene.pictures)
+      sample.boxes.push_back(clipped(picture));
   }
   std::vector<ContentPart> first = media_parts(scene);
   for (Turn& turn : scene.turns) {

@@ -15,10 +15,11 @@ namespace minicpm::pico {
 enum class Split { kTrain, kTest };
 
 struct DrawOptions {
-  float difficulty =
-      1.0f;             // 0: dark on white, upright, sharp, plain fonts; 1: all colours, backgrounds, noise, rotation
+  /// 0: dark on white, upright, sharp, plain fonts; 1: all colours, backgrounds, noise, rotation.
+  float difficulty = 1.0f;
   int min_letters = 3;  // of words and numbers that are read
   int max_letters = 10;
+  float large = 0;     // share of pictures that are larger than one slice, and so are cut
   bool boxes = false;  // give LabelBox lists: one box for each character or shape drawn
 };
 

@@ -191,6 +191,7 @@ int run(int argc, char** argv) {
   app.add_option("--difficulty", arguments.options.difficulty, "0 (easy) to 1")->capture_default_str();
   app.add_option("--min-letters", arguments.options.min_letters, "Shortest word")->capture_default_str();
   app.add_option("--max-letters", arguments.options.max_letters, "Longest word")->capture_default_str();
+  app.add_option("--large", arguments.options.large, "Share of pictures larger than a slice")->capture_default_str();
   app.add_flag("--boxes", arguments.options.boxes, "Draw the boxes of the dense labels into the pictures");
   CLI11_PARSE(app, argc, argv);
   if (arguments.list) {

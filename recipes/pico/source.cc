@@ -62,7 +62,7 @@ void check_keys(const JsonObject& object, std::initializer_list<std::string_view
 }
 
 MixEntry read_entry(const JsonObject& object) {
-  check_keys(object, {"task", "weight", "difficulty", "difficulty_end", "min_letters", "max_letters"});
+  check_keys(object, {"task", "weight", "difficulty", "difficulty_end", "min_letters", "max_letters", "large"});
   MixEntry entry;
   entry.task = object.find_string("task").value_or("");
   if (std::find(tasks().begin(), tasks().end(), entry.task) == tasks().end()) {
@@ -78,6 +78,11 @@ MixEntry read_entry(const JsonObject& object) {
     if (!(difficulty >= 0 && difficulty <= 1)) {
       fail(ErrorCode::kInvalidRequest, "{}: expected a difficulty from 0 to 1, found {}", object.source(), difficulty);
     }
+  }
+  entry.options.large = static_cast<float>(object.find_number("large").value_or(0));
+  if (!(entry.options.large >= 0 && entry.options.large <= 1)) {
+    fail(ErrorCode::kInvalidRequest, "{}: large: expected a share from 0 to 1, found {}", object.source(),
+         entry.options.large);
   }
   const int64_t least = object.find_int("min_letters").value_or(entry.options.min_letters);
   const int64_t most = object.find_int("max_letters").value_or(std::max<int64_t>(least, entry.options.max_letters));

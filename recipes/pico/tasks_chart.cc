@@ -92,7 +92,7 @@ void draw_axes(const Writer& writer, const Chart& chart, const Area& area, Color
   if (chart.written) return;
   for (int value = 0; value <= chart.top; value += 2) {
     const float y = area.bottom - (area.bottom - area.top) * static_cast<float>(value) / static_cast<float>(chart.top);
-    if (value % (chart.top > 6 && writer.em > 15 ? 4 : 2) == 0)
+    if (value % (chart.top > 6 && writer.em > 0.11f * (area.bottom - area.top) ? 4 : 2) == 0)
       writer.write(std::to_string(value), area.left - 4, y, 1);
     cairo_move_to(cr, area.left - 2, y);
     cairo_line_to(cr, grid ? area.right : area.left + 2, y);
@@ -195,11 +195,12 @@ Scene draw_chart(Random& random, const TaskInput& input) {
   } while (ground.style.paper_kind == Style::Paper::kTexture);
   const Color ink = contrast(ground.style.paper, {0, 0, 0}) > 6 ? Color{0.1f, 0.1f, 0.1f} : Color{0.95f, 0.95f, 0.95f};
   const Chart chart = choose_chart(random, ground, d);
-  const PictureSize size = choose_size(random, random.uniform(1.0f, 1.6f), 0);
+  const PictureSize size = choose_size(random, random.uniform(1.0f, 1.6f), 0, input.options.large);
   const Canvas canvas(size.width, size.height);
   canvas.paint_paper(ground.style);
   Picture picture;
-  const float em = random.uniform(13, 17);
+  const float scale = std::sqrt(static_cast<float>(size.width * size.height)) / kSide;
+  const float em = scale * random.uniform(13, 17);
   const Writer writer{canvas, choose_face(random, input.split, 0.5f * d), em, size.enlargement(), picture.boxes};
   choose_hinting(canvas.cr(), random, d);
   const auto width = static_cast<float>(size.width), height = static_cast<float>(size.height);

@@ -50,7 +50,7 @@ Page draw_page_of_lines(Random& random, const TaskInput& input, const PageLayout
   const float common_em = pitch * random.uniform(0.62f, 0.85f);
   for (int i = 0; i < layout.lines; ++i) {
     if (layout.mixed && random.chance(0.5f)) face = choose_face(random, input.split, d);
-    const float em = layout.mixed ? pitch * random.uniform(0.55f, 0.85f) : common_em;
+    const float em = layout.mixed ? pitch * random.uniform(0.62f, 0.88f) : common_em;
     // About 0.55 em per letter.
     const int room = std::max(2, static_cast<int>((inner_width - indent) / (0.55f * em) * random.uniform(0.6f, 1.0f)));
     page.lines.push_back(
@@ -99,7 +99,7 @@ Scene page_scene(Random& random, Page page, int turns) {
 
 Scene draw_lines(Random& random, const TaskInput& input) {
   const float d = input.difficulty();
-  const PictureSize size = choose_size(random, random.uniform(0.8f, 1.8f), d);
+  const PictureSize size = choose_size(random, random.uniform(0.8f, 1.8f), d, 0);
   const int most = std::clamp(size.height / 24, 2, 6);
   const PageLayout layout{size.width, size.height,        random.between(2, most), 2,
                           7,          size.enlargement(), random.chance(0.6f * d)};
@@ -107,10 +107,17 @@ Scene draw_lines(Random& random, const TaskInput& input) {
 }
 
 Scene draw_page(Random& random, const TaskInput& input) {
-  const int width = random.between(420, 504), height = random.between(420, 504);
+  int width = random.between(420, 504), height = random.between(420, 504), lines = random.between(3, 8);
+  if (random.chance(0.3f)) {  // other shapes of pages, from banners to columns
+    const float area = random.uniform(1.2f, 8.8f) * static_cast<float>(kSlicePixels);
+    const float aspect = random.uniform(0.6f, 3.0f);
+    width = static_cast<int>(std::sqrt(area * aspect));
+    height = static_cast<int>(std::sqrt(area / aspect));
+    lines = std::clamp(height / random.between(45, 90), 1, 8);
+  }
   const PageLayout layout{width,
                           height,
-                          random.between(3, 8),
+                          lines,
                           input.options.min_letters,
                           input.options.max_letters,
                           1,

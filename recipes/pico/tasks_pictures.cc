@@ -25,9 +25,10 @@ Picture draw_single(Random& random, const Ground& ground, Shape shape, PictureSi
 }
 
 /// One shape in each picture; they differ in colour, kind or size, or not at all.
-Scene compare_shapes(Random& random, float difficulty) {
+Scene compare_shapes(Random& random, const TaskInput& input) {
+  const float difficulty = input.difficulty();
   const Ground ground = choose_ground(random, difficulty);
-  const PictureSize size = choose_size(random, random.uniform(0.9f, 1.3f), difficulty);
+  const PictureSize size = choose_size(random, random.uniform(0.9f, 1.3f), difficulty, input.options.large);
   const auto side = static_cast<float>(std::min(size.width, size.height));
   Shape a = random_look(random, ground, difficulty);
   a.radius = side * random.uniform(0.32f, 0.42f);
@@ -86,7 +87,8 @@ Picture draw_crowd(Random& random, const Ground& ground, const Shape& look, int 
 }
 
 /// Some shapes in each picture; which one has more?
-Scene compare_counts(Random& random, float difficulty) {
+Scene compare_counts(Random& random, const TaskInput& input) {
+  const float difficulty = input.difficulty();
   int counts[2] = {random.between(1, 9), random.between(1, 9)};
   if (random.chance(0.8f)) {
     while (counts[0] == counts[1])
@@ -99,7 +101,7 @@ Scene compare_counts(Random& random, float difficulty) {
   const Shape look = random_look(random, ground, difficulty);
   const bool same_look = random.chance(0.5f);
   for (const int count : counts) {
-    const PictureSize size = choose_size(random, random.uniform(0.8f, 1.4f), difficulty);
+    const PictureSize size = choose_size(random, random.uniform(0.8f, 1.4f), difficulty, input.options.large);
     const Shape shown = same_look ? look : random_look(random, ground, difficulty);
     scene.pictures.push_back(draw_crowd(random, ground, shown, count, size, difficulty));
   }
@@ -148,8 +150,8 @@ Scene compare_words(Random& random, const TaskInput& input) {
 
 Scene draw_two_pictures(Random& random, const TaskInput& input) {
   const float how = random.uniform();
-  if (how < 0.45f) return compare_shapes(random, input.difficulty());
-  if (how < 0.75f) return compare_counts(random, input.difficulty());
+  if (how < 0.45f) return compare_shapes(random, input);
+  if (how < 0.75f) return compare_counts(random, input);
   return compare_words(random, input);
 }
 

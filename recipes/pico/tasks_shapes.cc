@@ -125,7 +125,7 @@ Scene draw_shape_one(Random& random, const TaskInput& input) {
   const float d = input.difficulty();
   const Ground ground = choose_ground(random, d);
   Shape shape = random_look(random, ground, d);
-  const PictureSize size = choose_size(random, random.uniform(1.0f, 1.0f + 1.2f * d), d);
+  const PictureSize size = choose_size(random, random.uniform(1.0f, 1.0f + 1.2f * d), d, input.options.large);
   const auto side = static_cast<float>(std::min(size.width, size.height));
   shape.radius = side * random.uniform(0.32f - 0.17f * d, 0.44f);
   std::vector<Shape> shapes = {shape};
@@ -165,7 +165,7 @@ Scene draw_shapes_two(Random& random, const TaskInput& input) {
     }
   }
   const float aspect = random.uniform(0.6f, 1.8f);
-  const PictureSize size = choose_size(random, aspect, d);
+  const PictureSize size = choose_size(random, aspect, d, input.options.large);
   const auto side = static_cast<float>(std::min(size.width, size.height));
   a.radius = side * random.uniform(0.15f, 0.27f);
   const float ratio = random.chance(0.6f) ? random.uniform(1.6f, 2.4f) : random.uniform(1.0f, 1.12f);
@@ -189,7 +189,7 @@ Scene draw_count(Random& random, const TaskInput& input) {
   const float d = input.difficulty();
   const Ground ground = choose_ground(random, d);
   const std::vector<Group> groups = choose_groups(random, ground, d);
-  const PictureSize size = choose_size(random, random.uniform(0.7f, 1.6f), d);
+  const PictureSize size = choose_size(random, random.uniform(0.7f, 1.6f), d, input.options.large);
   std::vector<Shape> shapes;
   for (const Group& group : groups)
     shapes.insert(shapes.end(), static_cast<size_t>(group.count), group.look);

@@ -53,7 +53,7 @@ Picture draw_text_picture(Random& random, const TaskInput& input, const std::str
   const Style style = text_style(random, d);
   const float natural = line.width() / std::max(line.height(), 0.7f);
   const float aspect = std::clamp(natural * random.uniform(0.5f, 1.05f), 1.0f, 6.0f);
-  const PictureSize size = choose_size(random, aspect, d);
+  const PictureSize size = choose_size(random, aspect, d, input.options.large);
   Canvas canvas(size.width, size.height);
   const auto width = static_cast<float>(size.width), height = static_cast<float>(size.height);
 

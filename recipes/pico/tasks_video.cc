@@ -20,7 +20,7 @@ struct Clip {
 };
 
 Clip choose_clip(Random& random, float difficulty) {
-  Clip clip{choose_ground(random, difficulty), choose_size(random, random.uniform(0.8f, 1.4f), difficulty),
+  Clip clip{choose_ground(random, difficulty), choose_size(random, random.uniform(0.8f, 1.4f), difficulty, 0),
             random.between(4, 6)};
   // One camera: noise and JPEG differ from frame to frame, colours do not.
   return clip;

@@ -268,7 +268,9 @@ void choose_hinting(cairo_t* cr, Random& random, float difficulty) {
   constexpr cairo_hint_style_t kStyles[] = {CAIRO_HINT_STYLE_NONE, CAIRO_HINT_STYLE_SLIGHT, CAIRO_HINT_STYLE_FULL};
   cairo_font_options_t* options = cairo_font_options_create();
   cairo_font_options_set_hint_metrics(options, CAIRO_HINT_METRICS_OFF);
-  cairo_font_options_set_antialias(options, CAIRO_ANTIALIAS_GRAY);
+  // Coloured edges, as on liquid-crystal screens.
+  const bool colored = random.chance(0.1f * difficulty);
+  cairo_font_options_set_antialias(options, colored ? CAIRO_ANTIALIAS_SUBPIXEL : CAIRO_ANTIALIAS_GRAY);
   cairo_font_options_set_hint_style(options, kStyles[random.chance(difficulty) ? random.below(3) : 1]);
   cairo_set_font_options(cr, options);
   cairo_font_options_destroy(options);

@@ -65,7 +65,7 @@ class TextLine {
   float left_ = 0, right_ = 0, top_ = 0, bottom_ = 0;
 };
 
-/// Hinting of what is drawn next: none, slight or full.
+/// Hinting of what is drawn next: none, slight or full; gray or, rarely, coloured edges.
 void choose_hinting(cairo_t* cr, Random& random, float difficulty);
 
 }  // namespace minicpm::pico
