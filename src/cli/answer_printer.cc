@@ -53,7 +53,7 @@ void print_timings(const Engine& engine, const ChatResult& result) {
   };
   note(fmt::format("backend     {}\n", engine.backend_description()));
   line("load", t.load_ms, "");
-  line("preprocess", t.preprocess_ms, fmt::format("{} pictures, {} slices", u.images, u.slices));
+  line("preprocess", t.preprocess_ms, fmt::format("{} pictures, {} frames, {} slices", u.images, u.frames, u.slices));
   line("vision", t.vision_ms, fmt::format("{} tokens", u.image_tokens));
   line("prefill", t.prefill_ms,
        fmt::format("{} tokens in the prompt, {:.1f} tokens/s", u.prompt_tokens, t.prefill_tokens_per_second));

@@ -17,6 +17,7 @@ namespace {
 
 constexpr std::string_view kHelp =
     "/image FILE    add a picture to the next message\n"
+    "/video FILE    add a video to the next message\n"
     "/system TEXT   set the system message; without TEXT remove it\n"
     "/think on|off  let the model reason before it answers, or not\n"
     "/reset         forget the conversation\n"
@@ -43,13 +44,13 @@ std::string file_argument(std::string_view text) {
 
 class Chat {
  public:
-  Chat(Engine& engine, const Options& options, std::vector<NamedPicture> pictures)
+  Chat(Engine& engine, const Options& options, std::vector<NamedMedia> media)
       : engine_(engine),
         options_(options),
         terminal_(input_is_terminal()),
         thinking_(options.think == "on"),
         seed_(choose_seed(options)),
-        pictures_(std::move(pictures)),
+        media_(std::move(media)),
         reader_(make_line_reader()) {
     conversation_.model = options.model;
     conversation_.system = options.system.value_or("");
@@ -63,6 +64,7 @@ class Chat {
   LineReader::Outcome read_entry(std::string& entry);
   Next handle(const std::string& entry);
   Next command(std::string_view name, std::string_view argument);
+  void add_media(MediaFile::Kind kind, const std::string& file);
   Next answer(const std::string& text);
 
   Engine& engine_;
@@ -70,7 +72,7 @@ class Chat {
   bool terminal_;
   bool thinking_;
   uint64_t seed_;
-  std::vector<NamedPicture> pictures_;  // for the next message
+  std::vector<NamedMedia> media_;  // for the next message
   Conversation conversation_;
   std::unique_ptr<LineReader> reader_;
 };
@@ -79,8 +81,7 @@ class Chat {
 LineReader::Outcome Chat::read_entry(std::string& entry) {
   entry.clear();
   std::string line;
-  std::string prompt =
-      pictures_.empty() ? "> " : fmt::format("[{} picture{}] > ", pictures_.size(), pictures_.size() > 1 ? "s" : "");
+  std::string prompt = media_.empty() ? "> " : fmt::format("[{}] > ", media_count(media_));
   while (true) {
     const auto outcome = reader_->read(prompt, line);
     if (outcome != LineReader::Outcome::kLine) {
@@ -140,13 +141,11 @@ Chat::Next Chat::command(std::string_view name, std::string_view argument) {
   if (name == "quit" || name == "exit") return Next::kQuit;
   if (name == "help") {
     note(kHelp);
-  } else if (name == "image") {
+  } else if (name == "image" || name == "video") {
     need("a file");
     const std::string file = file_argument(argument);
-    if (file == "-") fail(ErrorCode::kInvalidRequest, "/image needs a file: standard input is the chat");
-    pictures_.push_back({file, open_picture(file, options_)});
-    const Image& image = *pictures_.back().image;
-    note(fmt::format("{}: {}x{}, goes with the next message\n", one_line(file), image.width, image.height));
+    if (file == "-") fail(ErrorCode::kInvalidRequest, "/{} needs a file: standard input is the chat", name);
+    add_media(name == "video" ? MediaFile::Kind::kVideo : MediaFile::Kind::kImage, file);
   } else if (name == "system") {
     conversation_.system = argument;
     note(argument.empty() ? "no system message\n" : "system message set\n");
@@ -156,7 +155,7 @@ Chat::Next Chat::command(std::string_view name, std::string_view argument) {
     note(fmt::format("reasoning is {}\n", argument));
   } else if (name == "reset") {
     conversation_.turns.clear();
-    pictures_.clear();
+    media_.clear();
     note("the conversation is forgotten\n");
   } else if (name == "save") {
     need("a file");
@@ -169,9 +168,24 @@ Chat::Next Chat::command(std::string_view name, std::string_view argument) {
   return Next::kGoOn;
 }
 
+void Chat::add_media(MediaFile::Kind kind, const std::string& file) {
+  const OpenedMedia opened = open_media(kind, file, options_);
+  const Answering decoding;  // Ctrl-C ends the reading of a long video, not the chat
+  media_.push_back(decode_media(opened, options_, engine_, decoding.cancel()));
+  const NamedMedia& media = media_.back();
+  if (opened.image != nullptr) {
+    note(fmt::format("{}: {}x{}, goes with the next message\n", one_line(file), opened.image->width,
+                     opened.image->height));
+    return;
+  }
+  const VideoInfo& info = opened.video->info();
+  note(fmt::format("{}: {}x{}, {:.1f} s, {} frames in {} parts, goes with the next message\n", one_line(file),
+                   info.width, info.height, info.seconds(), media.frames(), media.parts.size()));
+}
+
 Chat::Next Chat::answer(const std::string& text) {
   Conversation next = conversation_;
-  next.turns.push_back({"user", text, pictures_, std::nullopt});
+  next.turns.push_back({"user", text, media_, std::nullopt});
   ChatRequest request;
   request.messages = next.messages();
   // Each answer has its own seed, or equal questions would always get equal answers.
@@ -185,17 +199,17 @@ Chat::Next Chat::answer(const std::string& text) {
   const ChatResult result = engine_.chat(request, printer.on_delta(), answering.cancel());
   printer.finish(result);
   if (options_.verbose) print_timings(engine_, result);
-  // Only now, so that a message that failed is not part of the conversation and its pictures wait for the next try.
+  // Only now, so that a message that failed is not part of the conversation and its media wait for the next try.
   next.turns.push_back({"assistant", result.text, {}, result.reasoning});
   conversation_ = std::move(next);
-  pictures_.clear();
+  media_.clear();
   return answering.cancelled() && !terminal_ ? Next::kInterrupted : Next::kGoOn;
 }
 
 }  // namespace
 
-int chat_loop(Engine& engine, const Options& options, std::vector<NamedPicture> pictures) {
-  return Chat(engine, options, std::move(pictures)).run();
+int chat_loop(Engine& engine, const Options& options, std::vector<NamedMedia> media) {
+  return Chat(engine, options, std::move(media)).run();
 }
 
 }  // namespace minicpm::cli

@@ -12,8 +12,8 @@ std::vector<Message> Conversation::messages() const {
   if (!system.empty()) result.push_back({"system", {ContentPart::from_text(system)}});
   for (const Turn& turn : turns) {
     Message message{turn.role, {}};
-    for (const NamedPicture& picture : turn.pictures)
-      message.content.push_back(ContentPart::from_image(picture.image));
+    for (const NamedMedia& media : turn.media)
+      message.content.insert(message.content.end(), media.parts.begin(), media.parts.end());
     message.content.push_back(ContentPart::from_text(turn.text));
     result.push_back(std::move(message));
   }
@@ -25,8 +25,8 @@ std::string Conversation::markdown() const {
   if (!system.empty()) text += fmt::format("\n## System\n\n{}\n", system);
   for (const Turn& turn : turns) {
     text += turn.role == "user" ? "\n## User\n" : "\n## Assistant\n";
-    for (const NamedPicture& picture : turn.pictures)
-      text += fmt::format("\n![picture](<{}>)\n", picture.file);
+    for (const NamedMedia& media : turn.media)
+      text += fmt::format("\n{}(<{}>)\n", media.video ? "[video]" : "![picture]", media.file);
     if (turn.reasoning) {
       text += fmt::format("\n<details><summary>Reasoning</summary>\n\n{}\n\n</details>\n", *turn.reasoning);
     }
@@ -40,8 +40,8 @@ Json Conversation::json() const {
   if (!system.empty()) list.push_back({{"role", "system"}, {"content", system}});
   for (const Turn& turn : turns) {
     Json content = Json::array();
-    for (const NamedPicture& picture : turn.pictures)
-      content.push_back({{"type", "image"}, {"path", picture.file}});
+    for (const NamedMedia& media : turn.media)
+      content.push_back({{"type", media.video ? "video" : "image"}, {"path", media.file}});
     content.push_back({{"type", "text"}, {"text", turn.text}});
     Json message = {{"role", turn.role}, {"content", content}};
     if (turn.reasoning) message["reasoning"] = *turn.reasoning;

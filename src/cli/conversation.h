@@ -14,7 +14,7 @@ namespace minicpm::cli {
 struct Turn {
   std::string role;  // "user" or "assistant"
   std::string text;
-  std::vector<NamedPicture> pictures;    // before the text
+  std::vector<NamedMedia> media;         // before the text
   std::optional<std::string> reasoning;  // of the assistant
 };
 

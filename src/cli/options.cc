@@ -35,13 +35,21 @@ constexpr std::array kOptions = {
               "question to answer once; `-` reads it from standard input; without it a chat starts"},
     OptionRow{"run", "-f,--file", "FILE", kPrompt, &Options::prompt_file, "read the question from a file"},
     OptionRow{"run", "--system", "TEXT", kPrompt, &Options::system, "system message"},
-    OptionRow{"run", "--image", "FILE", kPrompt, &Options::images,
+    OptionRow{"run", "--image", "FILE", kPrompt, &Options::media,
               "picture (JPEG, PNG, WebP, BMP, GIF); repeatable, in order; `-` reads it from standard input"},
-    OptionRow{"run", "--video", "FILE", kPrompt, &Options::videos, "video; not supported by this build yet"},
-    OptionRow{"run", "--audio", "FILE", kPrompt, &Options::audios, "sound; not supported by this build yet"},
-    OptionRow{"run", "--pdf", "FILE", kPrompt, &Options::pdfs, "PDF; not supported by this build yet"},
+    OptionRow{"run", "--video", "FILE", kPrompt, &Options::media,
+              "video (MP4, MKV, WebM, AVI, GIF, ...); repeatable, in order; `-` reads it from standard input"},
+    OptionRow{"run", "--audio", "FILE", kPrompt, &Options::media, "sound; not supported by this build yet"},
+    OptionRow{"run", "--pdf", "FILE", kPrompt, &Options::media, "PDF; not supported by this build yet"},
+    OptionRow{"run", "--fps", "X", kPrompt, &Options::fps,
+              "frames of a video to look at in a second; default: 3 with packs (MiniCPM-V 4.5), otherwise 1"},
+    OptionRow{"run", "--max-frames", "N", kPrompt, &Options::max_frames,
+              "most packs of frames, or frames without packs, of a video; default: 180, or 64", kFree, 1, 65536},
+    OptionRow{"run", "--pack", "N", kPrompt, &Options::pack,
+              "frames of a video that share the tokens of one; default: as few as fit, at most 3", kFree, 1, 6},
     OptionRow{"run", "--max-slices", "N", kPrompt, &Options::max_slices,
-              "most slices that a large picture is cut into; default: the model's own, 9", kFree, 1, 1000},
+              "most slices that a large picture is cut into; default: the model's own, 9; frames of videos: 1", kFree, 1,
+              1000},
     OptionRow{"run", "--no-exif", "", kPrompt, &Options::no_exif,
               "ignore the orientation tag of pictures, as the official code does"},
     OptionRow{"run", "--think", "on|off", kPrompt, &Options::think,
@@ -129,15 +137,16 @@ constexpr std::array kVerbs = {
             "With -p (or -f) the model answers once and the program ends. Without, a chat starts: type a line and\n"
             "press Enter; a line that ends in a backslash goes on. Lines from a pipe are read the same way.\n"
             "\n"
-            "In a chat: /image FILE adds a picture to the next message, /system TEXT sets the system message,\n"
-            "/think on|off turns reasoning on and off, /reset starts anew, /save FILE writes the conversation\n"
-            "(.md or .json), /help lists the commands, /quit or Ctrl-D ends. Ctrl-C once ends the answer, twice\n"
-            "the program.\n"
+            "In a chat: /image FILE and /video FILE add a picture or a video to the next message, /system TEXT\n"
+            "sets the system message, /think on|off turns reasoning on and off, /reset starts anew, /save FILE\n"
+            "writes the conversation (.md or .json), /help lists the commands, /quit or Ctrl-D ends. Ctrl-C once\n"
+            "ends the answer, twice the program.\n"
             "\n"
             "Sampling starts from what the model's publishers recommend; every option overrides one value.\n"
             "The answer goes to standard output; reasoning, notes and timings go to standard error.",
             "minicpm run model/ -p 'What is in this picture?' --image photo.jpg\n"
             "minicpm run model.gguf --image a.png --image b.png -p 'What has changed?' --json\n"
+            "minicpm run model/ --video clip.mp4 -p 'What happens?' --fps 5\n"
             "cat page.png | minicpm run model/ --image - -p 'Read the text.'",
             run_run},
     VerbRow{"inspect", "MODEL", "show what a model file holds",
@@ -221,7 +230,8 @@ bool OptionRow::takes(std::string_view verb) const {
 }
 
 bool OptionRow::repeatable() const {
-  return std::holds_alternative<std::vector<std::string> Options::*>(field) ||
+  return std::holds_alternative<std::vector<MediaFile> Options::*>(field) ||
+         std::holds_alternative<std::vector<std::string> Options::*>(field) ||
          std::holds_alternative<std::vector<int64_t> Options::*>(field);
 }
 

@@ -12,6 +12,13 @@
 
 namespace minicpm::cli {
 
+/// A file that goes into a message.
+struct MediaFile {
+  enum class Kind { kImage, kVideo, kAudio, kPdf };
+  Kind kind;
+  std::string file;
+};
+
 /// Values of all options of all verbs; each verb reads its own.
 struct Options {
   std::string model;
@@ -22,7 +29,9 @@ struct Options {
   std::optional<std::string> prompt;
   std::string prompt_file;
   std::optional<std::string> system;
-  std::vector<std::string> images, videos, audios, pdfs;
+  std::vector<MediaFile> media;  // --image, --video, --audio, --pdf in the order given
+  std::optional<double> fps;
+  std::optional<int64_t> max_frames, pack;
   std::string think;  // "on", "off" or empty
   std::optional<int64_t> max_slices;
   bool no_exif = false;
@@ -58,7 +67,7 @@ struct Options {
 };
 
 /// Where a row's value goes.
-using Field = std::variant<bool Options::*, std::string Options::*, std::optional<std::string> Options::*,
+using Field = std::variant<std::vector<MediaFile> Options::*, bool Options::*, std::string Options::*, std::optional<std::string> Options::*,
                            std::vector<std::string> Options::*, std::optional<int64_t> Options::*,
                            std::vector<int64_t> Options::*, std::optional<double> Options::*>;
 

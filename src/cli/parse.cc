@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <map>
 
 #include "base/error.h"
 #include "cli/options.h"
@@ -57,6 +58,7 @@ struct Store {
   const Words& words;
   Options& options;
 
+  void operator()(std::vector<MediaFile> Options::*) const {}  // see store_media
   void operator()(bool Options::*field) const { options.*field = true; }
   void operator()(std::string Options::*field) const { options.*field = read_word(row, words.back()); }
   void operator()(std::optional<std::string> Options::*field) const { options.*field = words.back(); }
@@ -145,13 +147,33 @@ Words join_dashed_values(const Rows& rows, std::span<const std::string> words) {
   fail(ErrorCode::kInvalidRequest, "{}", message);
 }
 
+using Bound = std::vector<std::pair<const OptionRow*, const CLI::Option*>>;
+
+/// Media files keep their order over the options of all kinds, which only CLI11's order of parsing knows.
+void store_media(const CLI::App& app, const Bound& bound, Options& options) {
+  constexpr std::pair<std::string_view, MediaFile::Kind> kKinds[] = {{"--image", MediaFile::Kind::kImage},
+                                                                     {"--video", MediaFile::Kind::kVideo},
+                                                                     {"--audio", MediaFile::Kind::kAudio},
+                                                                     {"--pdf", MediaFile::Kind::kPdf}};
+  std::map<const CLI::Option*, size_t> taken;
+  for (const CLI::Option* option : app.parse_order()) {
+    const auto found =
+        std::find_if(bound.begin(), bound.end(), [&](const auto& pair) { return pair.second == option; });
+    if (found == bound.end() || !std::holds_alternative<std::vector<MediaFile> Options::*>(found->first->field))
+      continue;
+    for (const auto& [flag, kind] : kKinds) {
+      if (has_flag(*found->first, flag)) options.media.push_back({kind, option->results()[taken[option]++]});
+    }
+  }
+}
+
 }  // namespace
 
 Options parse_options(const VerbRow& verb, std::span<const std::string> arguments) {
   const Rows rows = rows_of(verb);
   CLI::App app;
   app.set_help_flag();
-  std::vector<std::pair<const OptionRow*, const CLI::Option*>> bound;
+  Bound bound;
   for (const OptionRow* row : rows)
     bound.emplace_back(row, add(app, *row));
 
@@ -180,6 +202,7 @@ Options parse_options(const VerbRow& verb, std::span<const std::string> argument
     }
     std::visit(Store{*row, option->results(), options}, row->field);
   }
+  store_media(app, bound, options);
   if (options.help) return options;
   for (const auto& [row, option] : bound) {
     if (row->required && option->count() == 0) {

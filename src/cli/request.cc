@@ -1,10 +1,8 @@
 #include "cli/request.h"
 
 #include <random>
-#include <span>
 
 #include "base/error.h"
-#include "cli/terminal.h"
 
 namespace minicpm::cli {
 namespace {
@@ -64,14 +62,6 @@ uint64_t choose_seed(const Options& options) {
   if (options.seed) return static_cast<uint64_t>(*options.seed);
   std::random_device device;
   return device();  // 32 bits, so that it is easily written down
-}
-
-std::shared_ptr<const Image> open_picture(const std::string& file, const Options& options) {
-  const DecodeOptions decode{.apply_exif_orientation = !options.no_exif};
-  if (file != "-") return std::make_shared<const Image>(load_image(file, decode));
-  const std::string bytes = read_text("-");
-  return std::make_shared<const Image>(
-      decode_image(std::as_bytes(std::span(bytes)), "picture on standard input", decode));
 }
 
 }  // namespace minicpm::cli

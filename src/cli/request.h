@@ -1,9 +1,7 @@
 // From the command line's options to what the engine takes.
 #pragma once
 
-#include <memory>
-#include <string>
-#include <vector>
+#include <cstdint>
 
 #include "cli/options.h"
 #include "engine/chat.h"
@@ -20,8 +18,5 @@ void check_sampling(const Options& options);
 
 /// The seed the user gave, else one from the system.
 uint64_t choose_seed(const Options& options);
-
-/// A picture from a file, or from standard input for "-". Throws Error not_found, io, bad_file, unsupported.
-std::shared_ptr<const Image> open_picture(const std::string& file, const Options& options);
 
 }  // namespace minicpm::cli

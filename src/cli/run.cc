@@ -1,8 +1,11 @@
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "cli/answer_printer.h"
 #include "cli/chat.h"
+#include "cli/media.h"
 #include "cli/request.h"
 #include "cli/terminal.h"
 #include "cli/verbs.h"
@@ -11,24 +14,29 @@
 namespace minicpm::cli {
 namespace {
 
+// Tokens of the context for question and answer when videos decide its size.
+constexpr int64_t kRoomBesideVideos = 4096;
+
+[[noreturn]] void unsupported(std::string_view flag) {
+  fail(ErrorCode::kInvalidRequest, "{} is not supported by this build yet", flag);
+}
+
 void check_options(const Options& options) {
-  const auto refuse = [](const std::vector<std::string>& files, std::string_view flag) {
-    if (!files.empty()) fail(ErrorCode::kInvalidRequest, "{} is not supported by this build yet", flag);
-  };
-  refuse(options.videos, "--video");
-  refuse(options.audios, "--audio");
-  refuse(options.pdfs, "--pdf");
   if (options.prompt && !options.prompt_file.empty()) {
     fail(ErrorCode::kInvalidRequest, "--prompt and --file exclude each other");
   }
   int readers = (options.prompt == "-" || options.prompt_file == "-") ? 1 : 0;
-  for (const std::string& file : options.images)
-    readers += file == "-" ? 1 : 0;
+  for (const MediaFile& media : options.media) {
+    if (media.kind == MediaFile::Kind::kAudio) unsupported("--audio");
+    if (media.kind == MediaFile::Kind::kPdf) unsupported("--pdf");
+    readers += media.file == "-" ? 1 : 0;
+  }
+  video_sampling(options);
   if (readers > 1) fail(ErrorCode::kInvalidRequest, "standard input (`-`) can be read for one thing only");
   const bool one_shot = options.prompt || !options.prompt_file.empty();
   if (readers == 1 && !one_shot) {
     fail(ErrorCode::kInvalidRequest,
-         "a picture from standard input needs a question (-p): a chat reads its lines there");
+         "a picture or video from standard input needs a question (-p): a chat reads its lines there");
   }
   if (options.json && !one_shot) fail(ErrorCode::kInvalidRequest, "--json needs a question (-p or -f)");
   check_sampling(options);
@@ -47,6 +55,7 @@ Json result_json(const Options& options, const ChatResult& result, uint64_t seed
                  {"total_tokens", usage.prompt_tokens + usage.completion_tokens},
                  {"image_tokens", usage.image_tokens},
                  {"images", usage.images},
+                 {"frames", usage.frames},
                  {"slices", usage.slices}}},
                {"timings",
                 {{"load_ms", t.load_ms},
@@ -73,15 +82,14 @@ std::string question(const Options& options) {
   return text;
 }
 
-int answer_once(Engine& engine, const Options& options, const std::string& text,
-                const std::vector<NamedPicture>& pictures) {
+int answer_once(Engine& engine, const Options& options, const std::string& text, const std::vector<NamedMedia>& media) {
   const bool thinking = options.think == "on";
   const uint64_t seed = choose_seed(options);
   ChatRequest request;
   if (options.system) request.messages.push_back({"system", {ContentPart::from_text(*options.system)}});
   Message message{"user", {}};
-  for (const NamedPicture& picture : pictures)
-    message.content.push_back(ContentPart::from_image(picture.image));
+  for (const NamedMedia& one : media)
+    message.content.insert(message.content.end(), one.parts.begin(), one.parts.end());
   message.content.push_back(ContentPart::from_text(text));
   request.messages.push_back(std::move(message));
   request.sampling = sampling_params(options, engine, thinking, seed);
@@ -107,14 +115,21 @@ int run_run(const Options& options) {
   check_options(options);
   const bool one_shot = options.prompt || !options.prompt_file.empty();
   const std::string text = one_shot ? question(options) : std::string();
-  // Pictures first: a wrong path is told before a large model is loaded.
-  std::vector<NamedPicture> pictures;
-  for (const std::string& file : options.images)
-    pictures.push_back({file, open_picture(file, options)});
+  // Files first: a wrong path is told before a large model is loaded.
+  std::vector<OpenedMedia> opened;
+  for (const MediaFile& media : options.media)
+    opened.push_back(open_media(media.kind, media.file, options));
 
-  const auto engine = Engine::load(model_spec(options), engine_options(options));
-  if (!one_shot) return chat_loop(*engine, options, std::move(pictures));
-  return answer_once(*engine, options, text, pictures);
+  EngineOptions settings = engine_options(options);
+  settings.default_context = std::max(settings.default_context, video_tokens(opened, options) + kRoomBesideVideos);
+  const auto engine = Engine::load(model_spec(options), settings);
+  std::vector<NamedMedia> media;
+  for (OpenedMedia& one : opened) {
+    media.push_back(decode_media(one, options, *engine));
+    one = {};
+  }
+  if (!one_shot) return chat_loop(*engine, options, std::move(media));
+  return answer_once(*engine, options, text, media);
 }
 
 }  // namespace minicpm::cli

@@ -12,8 +12,6 @@
 namespace minicpm {
 namespace {
 
-constexpr int64_t kDefaultContext = 8192;
-
 using Clock = std::chrono::steady_clock;
 
 double ms_since(Clock::time_point start) {
@@ -285,7 +283,7 @@ int64_t choose_context(const DecoderConfig& config, const EngineOptions& options
          options.context_tokens, config.max_positions);
   }
   if (options.context_tokens > 0) return options.context_tokens;
-  return std::min(kDefaultContext, config.max_positions);
+  return std::min(options.default_context, config.max_positions);
 }
 
 }  // namespace

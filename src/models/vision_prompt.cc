@@ -121,11 +121,13 @@ std::vector<PromptPiece> expand_image_marks(std::span<const PromptPiece> pieces,
   std::vector<PromptPiece> result;
   const auto append = [&](std::vector<PromptPiece>& chunk) { std::ranges::move(chunk, std::back_inserter(result)); };
   size_t image = 0;  // index over all frames; the chunk before its mark has the same index
+  int number = 0;    // that the next picture shows
   for (const MediaGroup& group : groups) {
     append(chunks[image]);
     PlaceholderConfig own = config;
     own.use_image_id = group.use_image_id.value_or(config.use_image_id);
-    result.push_back({image_placeholder(own, static_cast<int>(image), group.grid), true});
+    result.push_back({image_placeholder(own, number, group.grid), true});
+    if (group.use_image_id.value_or(true)) number += group.frames;
     ++image;
     for (int frame = 1; frame < group.frames; ++frame, ++image) {
       strip(chunks[image]);

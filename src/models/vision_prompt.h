@@ -38,7 +38,7 @@ std::string image_placeholder(const PlaceholderConfig& config, int image_index, 
 struct MediaGroup {
   int frames = 1;
   std::optional<Grid> grid;
-  std::optional<bool> use_image_id = {};  // unset: as the configuration says
+  std::optional<bool> use_image_id = {};  // unset: as the configuration says; false: not counted either
 };
 
 /// Replaces the image marks of a rendered prompt, one for each frame in reading order. A group's first mark becomes a

@@ -53,6 +53,13 @@ TEST(ExpandImageMarks, PackedFramesShareAPlaceholder) {
             "A\n<image_id>0</image_id><image>UU</image>t1\nt2\n<image_id>2</image_id><image>UU</image>t3\nC");
 }
 
+TEST(ExpandImageMarks, GroupsWithoutNumbersAreNotCounted) {
+  EXPECT_EQ(expand({kMark, {"a", true}, kMark, kMark, {"b", true}, kMark}, {{1, {}}, {2, {}, false}, {1, {}}}),
+            "<image_id>0</image_id><image>UU</image>a<image>UU</image>b<image_id>1</image_id><image>UU</image>");
+  EXPECT_EQ(expand({kMark, kMark}, {{1, {}}, {1, {}, true}}, false),
+            "<image>UU</image><image_id>1</image_id><image>UU</image>");
+}
+
 TEST(ExpandImageMarks, StripsAcrossPiecesAndKeepsWhoseTextItIs) {
   const std::vector<PromptPiece> pieces = {kMark,          {" \n", true}, {"\xe3\x80\x80\xc2\xa0two words\x1f", false},
                                            {"\n\t", true}, kMark,         {"\n", true},
