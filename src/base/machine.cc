@@ -32,15 +32,15 @@ std::optional<int64_t> read_number(const char* file) {
   return std::nullopt;
 }
 
-int64_t kilobytes(const char* key) {
-  const auto text = find_line("/proc/meminfo", key);
+int64_t kilobytes(const char* file, const char* key) {
+  const auto text = find_line(file, key);
   return text ? std::strtoll(text->c_str(), nullptr, 10) * 1024 : 0;
 }
 
 }  // namespace
 
 MachineMemory machine_memory() {
-  MachineMemory memory{kilobytes("MemTotal"), kilobytes("MemAvailable")};
+  MachineMemory memory{kilobytes("/proc/meminfo", "MemTotal"), kilobytes("/proc/meminfo", "MemAvailable")};
   const auto limit = read_number("/sys/fs/cgroup/memory.max");
   const auto used = read_number("/sys/fs/cgroup/memory.current");
   if (limit && used && *limit < memory.total_bytes) {
@@ -52,6 +52,10 @@ MachineMemory machine_memory() {
 
 std::string processor_name() {
   return find_line("/proc/cpuinfo", "model name").value_or("unknown");
+}
+
+int64_t anonymous_rss_bytes() {
+  return kilobytes("/proc/self/status", "RssAnon");
 }
 
 int64_t peak_rss_bytes() {

@@ -15,6 +15,8 @@ struct MachineMemory {
 MachineMemory machine_memory();
 /// "AMD EPYC 9B14" and the like, or "unknown".
 std::string processor_name();
+/// Memory of this process that belongs to no file, as it is now; 0 where unknown.
+int64_t anonymous_rss_bytes();
 /// Highest resident size of this process so far.
 int64_t peak_rss_bytes();
 

@@ -58,9 +58,12 @@ TrainingMemoryPlan plan_training_memory(const ModelConfig& config, const Trainin
 /// Aligned lines that end in newlines, "weights      1.2 GiB  310.5 M parameters" and so on.
 std::string training_memory_table(const TrainingMemoryPlan& plan);
 
+/// What is free on this machine, and what this process already holds of the plan: weights may be loaded before it.
+int64_t training_memory_available();
+
 /// Throws Error out_of_memory, "training needs 12.3 GiB, 8.0 GiB are free; try ...", if the plan does not fit.
-/// `available_bytes` is what the device offers (machine_memory().available_bytes for the CPU); 0 or less: unknown,
-/// nothing is refused.
+/// `available_bytes` is what the device offers (training_memory_available() for the CPU); 0 or less: unknown, nothing
+/// is refused.
 void require_training_memory(const TrainingMemoryPlan& plan, int64_t available_bytes);
 
 }  // namespace minicpm

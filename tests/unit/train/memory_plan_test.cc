@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "base/error.h"
+#include "base/machine.h"
 #include "support/random_model.h"
 
 namespace minicpm {
@@ -140,6 +141,13 @@ TEST(MemoryPlan, RefusesWhatDoesNotFit) {
     EXPECT_THAT(error.what(), HasSubstr("try a smaller --batch"));
     EXPECT_THAT(error.what(), Not(HasSubstr("--lora")));
   }
+}
+
+TEST(MemoryPlan, WhatTheProcessHoldsCountsAsFree) {
+  const int64_t held = anonymous_rss_bytes();
+  EXPECT_GT(held, 0);
+  EXPECT_LT(held, machine_memory().total_bytes);
+  EXPECT_GT(training_memory_available(), held);
 }
 
 TEST(MemoryPlan, AbsurdBatchesAreRefused) {
