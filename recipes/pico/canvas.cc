@@ -148,6 +148,27 @@ void Canvas::paint_texture(const Style& style) const {
   cairo_pattern_set_extend(cairo_get_source(cr()), CAIRO_EXTEND_PAD);
   cairo_paint(cr());
   cairo_restore(cr());
+  if (random.chance(0.5f)) paint_clutter(random, style);
+}
+
+/// Edges, as photographs have: patches of colours between the two of the paper.
+void Canvas::paint_clutter(Random& random, const Style& style) const {
+  const auto width = static_cast<float>(width_), height = static_cast<float>(height_);
+  for (int i = random.between(4, 14); i > 0; --i) {
+    const Color color = blend(style.paper, style.paper2, random.uniform());
+    cairo_save(cr());
+    cairo_translate(cr(), random.uniform() * width, random.uniform() * height);
+    cairo_rotate(cr(), random.uniform(0, 3.1416f));
+    cairo_scale(cr(), width * random.uniform(0.02f, 0.4f), height * random.uniform(0.05f, 0.6f));
+    if (random.chance(0.3f)) {
+      cairo_arc(cr(), 0, 0, 1, 0, 6.2832);
+    } else {
+      cairo_rectangle(cr(), -1, -1, 2, 2);
+    }
+    cairo_set_source_rgba(cr(), color.r, color.g, color.b, random.uniform(0.3f, 0.9f));
+    cairo_fill(cr());
+    cairo_restore(cr());
+  }
 }
 
 Image Canvas::finish(Random& random, const Style& style) const {

@@ -64,6 +64,7 @@ class Canvas {
     void operator()(cairo_pattern_t* pattern) const { cairo_pattern_destroy(pattern); }
   };
   void paint_texture(const Style& style) const;
+  void paint_clutter(Random& random, const Style& style) const;
 
   int width_, height_;
   std::unique_ptr<cairo_surface_t, Destroy> surface_;

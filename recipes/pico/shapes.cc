@@ -139,7 +139,7 @@ Ground choose_ground(Random& random, float difficulty) {
   const float d = difficulty;
   Ground ground;
   Style& style = ground.style;
-  if (random.chance(0.12f * d)) {
+  if (random.chance(0.2f * d)) {
     style.paper = random_color(random);
     style.paper2 = blend(style.paper, random_color(random), random.uniform(0.2f, 0.6f));
     style.paper_kind = Style::Paper::kTexture;
