@@ -19,3 +19,11 @@ if(MINICPM_MPI)
   find_package(MPI COMPONENTS C QUIET)
 endif()
 pkg_check_modules(PANGOCAIRO IMPORTED_TARGET pangocairo)  # optional: pico's training data
+
+# Training. libtorch sets compile flags of its own for all targets, which must not reach the others.
+option(MINICPM_TORCH "Build the training library if libtorch is found" ON)
+if(MINICPM_TORCH)
+  set(flags "${CMAKE_CXX_FLAGS}")
+  find_package(Torch QUIET)
+  set(CMAKE_CXX_FLAGS "${flags}")
+endif()

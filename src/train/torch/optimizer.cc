@@ -1,0 +1,145 @@
+#include "train/torch/optimizer.h"
+
+#include <ATen/Parallel.h>
+
+#include <cmath>
+#include <map>
+
+#include "base/error.h"
+#include "train/torch/kernels.h"
+
+namespace minicpm::train {
+namespace {
+
+constexpr int64_t kElementsPerTask = 1 << 15;
+
+bool is_matrix_of_network(const std::string& name, const Tensor& p) {
+  if (p.dim() != 2) return false;
+  for (const char* other : {"embed", "lm_head", "position", "query", "cells"}) {
+    if (name.find(other) != std::string::npos) return false;
+  }
+  return true;
+}
+
+/// The nearest matrix with all singular values near one: five Newton-Schulz steps of an odd polynomial whose
+/// coefficients give a steep slope at zero (Jordan et al., 2024). In bf16, which the iteration tolerates.
+Tensor orthogonalise(const Tensor& g) {
+  constexpr double kA = 3.4445, kB = -4.7750, kC = 2.0315;
+  const bool tall = g.size(0) > g.size(1);
+  Tensor x = (g / (g.norm() + 1e-7)).to(at::kBFloat16);
+  if (tall) x = x.t();
+  x = x.contiguous();
+  for (int i = 0; i < 5; ++i) {
+    const Tensor a = at::mm(x, x.t());
+    const Tensor b = at::addmm(a, a, a, kB, kC);
+    x = at::addmm(x, b, x, kA, 1.0);
+  }
+  return (tall ? x.t() : x).to(at::kFloat);
+}
+
+}  // namespace
+
+Optimizer::Optimizer(const OptimizerConfig& config, std::vector<std::pair<std::string, Tensor>> parameters)
+    : config_(config), parameters_(std::move(parameters)) {
+  for (const auto& [name, p] : parameters_) {
+    State state;
+    state.m = at::zeros_like(p, p.options().requires_grad(false));
+    if (config_.kind != "muon" || !is_matrix_of_network(name, p)) state.v = at::zeros_like(state.m);
+    state.steps = at::zeros({1}, at::kFloat);
+    states_.push_back(std::move(state));
+  }
+}
+
+void Optimizer::zero_grad() {
+  for (auto& [name, p] : parameters_) {
+    if (p.grad().defined()) p.mutable_grad().zero_();
+  }
+}
+
+double Optimizer::grad_norm() const {
+  double sum = 0;
+  for (const auto& [name, p] : parameters_) {
+    if (!p.grad().defined()) continue;
+    const double norm = p.grad().norm().item<double>();
+    sum += norm * norm;
+  }
+  return std::sqrt(sum);
+}
+
+void Optimizer::step(const std::vector<double>& rates, double gradient_scale) {
+  at::NoGradGuard no_grad;
+  for (size_t i = 0; i < parameters_.size(); ++i) {
+    if (rates[i] == 0 || !parameters_[i].second.grad().defined()) continue;
+    states_[i].steps += 1;
+    if (states_[i].v.defined()) {
+      adamw_step(i, rates[i], gradient_scale);
+    } else {
+      muon_step(i, rates[i], gradient_scale);
+    }
+  }
+}
+
+void Optimizer::adamw_step(size_t i, double rate, double gradient_scale) {
+  Tensor& p = parameters_[i].second;
+  State& s = states_[i];
+  const double t = s.steps.item<float>();
+  const double decay = p.dim() >= 2 ? config_.weight_decay : 0;
+  AdamW step;
+  step.rate = static_cast<float>(rate);
+  step.beta1 = static_cast<float>(config_.beta1);
+  step.beta2 = static_cast<float>(config_.beta2);
+  step.eps = static_cast<float>(config_.eps);
+  step.decay = static_cast<float>(decay);
+  step.correction1 = static_cast<float>(1 - std::pow(config_.beta1, t));
+  step.correction2 = static_cast<float>(1 - std::pow(config_.beta2, t));
+  const Tensor g = p.grad().contiguous();
+  if (p.device().is_cpu() && p.scalar_type() == at::kFloat && p.is_contiguous()) {
+    float *w = p.data_ptr<float>(), *m = s.m.data_ptr<float>(), *v = s.v.data_ptr<float>();
+    const float* grad = g.data_ptr<float>();
+    at::parallel_for(0, p.numel(), kElementsPerTask, [&](int64_t begin, int64_t end) {
+      adamw(w, grad, m, v, begin, end, static_cast<float>(gradient_scale), step);
+    });
+    return;
+  }
+  s.m.mul_(config_.beta1).add_(g, (1 - config_.beta1) * gradient_scale);
+  s.v.mul_(config_.beta2).addcmul_(g, g, (1 - config_.beta2) * gradient_scale * gradient_scale);
+  p.mul_(1 - rate * decay);
+  p.addcdiv_(s.m, (s.v / step.correction2).sqrt_().add_(config_.eps), -rate / step.correction1);
+}
+
+void Optimizer::muon_step(size_t i, double rate, double gradient_scale) {
+  Tensor& p = parameters_[i].second;
+  State& s = states_[i];
+  const Tensor g = p.grad() * gradient_scale;
+  s.m.mul_(config_.momentum).add_(g);
+  const Tensor update = orthogonalise(g + s.m * config_.momentum);
+  // Entries of an orthogonal matrix have the size 1 / sqrt(longer side); 0.2 is the size of AdamW's usual updates, so
+  // both share one learning rate (Liu et al., 2025).
+  const double factor = 0.2 * std::sqrt(static_cast<double>(std::max(p.size(0), p.size(1))));
+  p.mul_(1 - rate * config_.weight_decay);
+  p.add_(update, -rate * factor);
+}
+
+std::vector<std::pair<std::string, Tensor>> Optimizer::state() const {
+  std::vector<std::pair<std::string, Tensor>> result;
+  for (size_t i = 0; i < states_.size(); ++i) {
+    const std::string& name = parameters_[i].first;
+    result.emplace_back("m." + name, states_[i].m);
+    if (states_[i].v.defined()) result.emplace_back("v." + name, states_[i].v);
+    result.emplace_back("steps." + name, states_[i].steps);
+  }
+  return result;
+}
+
+void Optimizer::load_state(const std::vector<std::pair<std::string, Tensor>>& state, const std::string& source) {
+  std::map<std::string, Tensor> stored(state.begin(), state.end());
+  for (auto& [name, value] : this->state()) {
+    const auto found = stored.find(name);
+    if (found == stored.end()) fail(ErrorCode::kBadFile, "{}: tensor {} is missing", source, name);
+    if (found->second.sizes() != value.sizes())
+      fail(ErrorCode::kBadFile, "{}: tensor {} has another shape", source, name);
+    value.copy_(found->second);
+  }
+}
+
+}  // namespace minicpm::train

@@ -1,0 +1,474 @@
+#include "train/torch/session.h"
+
+#include <ATen/Parallel.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+
+#include "base/error.h"
+#include "base/file_map.h"
+#include "base/machine.h"
+#include "io/safetensors.h"
+#include "train/memory_plan.h"
+
+namespace minicpm::train {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr double kNothingWeight = 0.25;  // of half patches that show nothing, in the auxiliary loss
+constexpr int64_t kMaxSkippedInARow = 100;
+
+double now() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+/// The settings that decided the course of a run so far; the others, and stages that have not begun, may change on
+/// --resume.
+Json fixed_settings(Json config, int64_t stages_begun) {
+  Json& stages = config["stages"];
+  while (static_cast<int64_t>(stages.size()) > stages_begun)
+    stages.erase(stages.size() - 1);
+  for (const char* key : {"out", "log_every", "eval_every", "save_every", "save_minutes", "keep", "eval", "threads"})
+    config.erase(key);
+  return config;
+}
+
+}  // namespace
+
+Session::Session(const TrainConfig& config, const TrainHooks& hooks, Communicator& communicator)
+    : config_(config), hooks_(hooks), communicator_(&communicator) {
+  at::set_num_threads(config.threads > 0 ? config.threads : usable_processors());
+  if (config.device == "cuda" && !torch::cuda::is_available()) {
+    fail(ErrorCode::kUnsupported, "device cuda: this libtorch finds no CUDA device");
+  }
+  description_ = read_description(find_model_files(config.model, ""));
+  check_vocabulary(description_.config, *description_.tokenizer);
+  if (description_.config.gguf) {
+    fail(ErrorCode::kUnsupported, "{}: training starts from a Hugging Face folder, not from GGUF files", config.model);
+  }
+  processor_.emplace(description_.config, *description_.tokenizer);
+  load_parameters();
+  choose_trained();
+  ModelOptions options;
+  options.compute = config.dtype == "bf16" ? at::kBFloat16 : at::kFloat;
+  options.gradient_checkpointing = config.gradient_checkpointing;
+  if (config.lora) {
+    options.lora_scale = config.lora->scale();
+    options.lora_dropout = config.lora->dropout;
+  }
+  model_.emplace(description_.config, parameters_, options);
+}
+
+void Session::load_parameters() {
+  const ModelConfig& model = description_.config;
+  if (config_.from_scratch) {
+    parameters_ = Parameters::random(model, config_.seed);
+  } else {
+    parameters_ = Parameters::load(model, *open_safetensors_folder(config_.model));
+  }
+  if (config_.lora) parameters_.add_lora(*config_.lora, config_.seed);
+  if (config_.cell_classes > 0 && model.has_vision()) {
+    at::Generator generator = at::detail::createCPUGenerator(config_.seed + 1);
+    const int64_t width = model.vision->hidden_size, outputs = 2 * config_.cell_classes;
+    parameters_.add("cells.weight", at::randn({outputs, width}, generator) / std::sqrt(static_cast<double>(width)));
+    parameters_.add("cells.bias", at::zeros({outputs}));
+  }
+}
+
+void Session::choose_trained() {
+  std::optional<LoraSelection> selection;
+  if (config_.lora) selection.emplace(*config_.lora);
+  std::vector<std::pair<std::string, Tensor>> trained;
+  for (const auto& [name, value] : parameters_.all()) {
+    bool train = config_.tune_llm;
+    if (name.starts_with("vpm.") || name.starts_with("cells.")) train = config_.tune_vision;
+    if (name.starts_with("resampler.")) train = config_.tune_resampler;
+    const bool adapter = name.ends_with(".lora_A") || name.ends_with(".lora_B");
+    if (selection) train = adapter || selection->saves_whole(name);
+    if (!train) continue;
+    value.set_requires_grad(true);
+    trained.emplace_back(name, value);
+  }
+  if (trained.empty()) fail(ErrorCode::kInvalidRequest, "every part of the model is frozen: nothing to train");
+  optimizer_.emplace(config_.optimizer, std::move(trained));
+}
+
+void Session::say(const std::string& line) const {
+  if (first() && hooks_.message) hooks_.message(line);
+}
+
+void Session::resume(const fs::path& checkpoint) {
+  state_ = read_checkpoint_state(checkpoint);
+  const int64_t begun = state_.stage + (state_.stage_step > 0 ? 1 : 0);
+  const Json settings = train_config_json(config_);
+  if (fixed_settings(state_.config, begun) != fixed_settings(settings, begun)) {
+    fail(ErrorCode::kInvalidRequest, "{}: was written by a run with other settings; use the same ones or another --out",
+         checkpoint.string());
+  }
+  state_.config = settings;
+  read_checkpoint(checkpoint, parameters_, *optimizer_);
+  seconds_before_ = state_.seconds;
+  say(fmt::format("resuming after update {} from {}", state_.step, checkpoint.string()));
+}
+
+TrainResult Session::run() {
+  std::error_code error;
+  if (first()) {
+    fs::create_directories(config_.out, error);
+    if (error) fail(ErrorCode::kIo, "{}: cannot be created: {}", config_.out, error.message());
+  }
+  state_.config = train_config_json(config_);
+  const auto checkpoint = newest_checkpoint(config_.out);
+  if (config_.resume && checkpoint) {
+    resume(*checkpoint);
+  } else if (checkpoint) {
+    fail(ErrorCode::kInvalidRequest, "{}: holds checkpoints of an earlier run; add --resume or use another --out",
+         config_.out);
+  }
+  communicator_->barrier();
+  if (first()) {
+    RunLogOptions options;
+    if (state_.step > 0) options.resume_step = state_.step;
+    log_ = std::make_unique<RunLog>(config_.out, options);
+    write_file_atomically(fs::path(config_.out) / "train.json", train_config_json(config_).dump(2) + "\n");
+  }
+  started_ = last_save_ = now();
+  for (const StageConfig& stage : config_.stages) {
+    const auto source = open_source(stage.data, description_.config);
+    StreamOptions options;
+    options.processes = communicator_->size();
+    stage_steps_.push_back(BatchStream(*processor_, *source, stage, options).steps());
+  }
+  const auto stages = static_cast<int64_t>(config_.stages.size());
+  while (state_.stage < stages && !stop_requested()) {
+    run_stage(state_.stage);
+    if (state_.stage_step < stage_steps_[state_.stage]) break;  // stopped
+    ++state_.stage;
+    state_.stage_step = 0;
+    evaluate();
+    save_checkpoint();
+  }
+  result_.finished = state_.stage == stages;
+  result_.steps = state_.step;
+  if (result_.finished) {
+    if (first()) save_result();
+    result_.output = config_.out;
+  } else {
+    save_checkpoint();
+  }
+  communicator_->barrier();
+  return result_;
+}
+
+void Session::run_stage(size_t index) {
+  const StageConfig& stage = config_.stages[index];
+  const auto source = open_source(stage.data, description_.config);
+  StreamOptions options;
+  options.encode.max_tokens = config_.max_tokens;
+  options.encode.max_slices = config_.max_slices;
+  options.seed = config_.seed + 1000 * index;
+  options.rank = communicator_->rank();
+  options.processes = communicator_->size();
+  options.skip_bad = config_.skip_bad;
+  options.on_bad = [this](const std::string& reason) {
+    ++result_.skipped_samples;
+    say("skipped: " + reason);
+  };
+  BatchStream stream(*processor_, *source, stage, options);
+  if (!planned_) plan_memory(stream, stage);
+  planned_ = true;
+
+  double since = now();
+  int64_t updates = 0;
+  Update sum;
+  while (state_.stage_step < stream.steps() && !stop_requested()) {
+    const Update last = update(stream, stage, state_.stage_step);
+    ++state_.step, ++state_.stage_step, ++updates, ++updates_of_call_;
+    state_.samples += static_cast<int64_t>(last.counts.samples);
+    sum.loss += last.loss, sum.answers += last.answers, sum.cells += last.cells, sum.norm += last.norm;
+    sum.counts.text += last.counts.text, sum.counts.samples += last.counts.samples;
+    sum.rate = last.rate;
+    result_.loss = last.loss;
+    if (state_.stage_step % std::max<int64_t>(1, config_.log_every) == 0 || state_.stage_step == stream.steps()) {
+      log(stage, sum, updates, now() - since);
+      since = now(), updates = 0, sum = {};
+    }
+    const bool end = state_.stage_step == stream.steps();
+    if (!end && config_.eval_every > 0 && state_.step % config_.eval_every == 0) {
+      const double before = now();
+      evaluate();
+      since += now() - before;  // evaluation is no part of the speed
+    }
+    // The first process decides by its clock, all act together.
+    double save = config_.save_every > 0 ? state_.step % config_.save_every == 0
+                                         : first() && now() - last_save_ > 60 * config_.save_minutes;
+    communicator_->all_reduce_sum(std::span(&save, 1));
+    if (!end && save > 0) save_checkpoint();
+    if (config_.stop_after > 0 && updates_of_call_ >= config_.stop_after) return;
+  }
+}
+
+Session::Counts Session::count(const std::vector<std::vector<const EncodedSample*>>& micro,
+                               const StageConfig& stage) const {
+  double values[4] = {};
+  for (const auto& samples : micro) {
+    for (const EncodedSample* sample : samples) {
+      values[0] += static_cast<double>(sample->trained_tokens);
+      values[2] += 1;
+      values[3] += static_cast<double>(sample->input.tokens.size());
+      if (stage.cell_loss == 0) continue;
+      for (const auto& cells : sample->cells) {
+        for (int32_t cell : cells)
+          values[1] += cell == 0 ? kNothingWeight : cell > 0 ? 1.0 : 0.0;
+      }
+    }
+  }
+  communicator_->all_reduce_sum(std::span(values));
+  return {values[0], values[1], values[2], values[3]};
+}
+
+Tensor Session::cell_loss(const Batch& batch, const Tensor& features, double weight) const {
+  const Tensor logits = fn::linear(features, parameters_.at("cells.weight"), parameters_.at("cells.bias"))
+                            .reshape({-1, config_.cell_classes});
+  const Tensor weights = at::where(batch.cells.eq(0), at::full({}, kNothingWeight * weight), at::full({}, weight));
+  return fn::cross_entropy(logits, batch.cells, weights.to(at::kFloat)).value;
+}
+
+Session::Losses Session::losses(const Batch& batch, const StageConfig& stage, const Counts& counts) const {
+  Losses result;
+  Tensor features, image_rows;
+  const bool answers = stage.answer_loss > 0 && batch.targets.numel() > 0;
+  if (batch.has_pictures()) {
+    features = model_->tower(batch);
+    if (stage.cell_loss > 0 && batch.cells.defined()) {
+      const Tensor loss = cell_loss(batch, features, 1.0 / std::max(counts.cells, 1.0));
+      result.cells = loss.item<double>();
+      result.total = loss * stage.cell_loss;
+    }
+    if (answers) image_rows = model_->resample(batch, features);
+  }
+  if (answers) {
+    const Tensor logits = model_->logits(model_->decode(batch, image_rows), batch.loss_rows);
+    const Tensor weights = at::full({batch.targets.size(0)}, 1.0 / std::max(counts.tokens, 1.0), at::kFloat);
+    const Tensor loss = fn::cross_entropy(logits, batch.targets, weights).value;
+    result.answers = loss.item<double>();
+    result.total = result.total.defined() ? result.total + loss * stage.answer_loss : loss * stage.answer_loss;
+  }
+  return result;
+}
+
+Session::Update Session::update(BatchStream& stream, const StageConfig& stage, int64_t step) {
+  Update result;
+  const auto micro = stream.micro_batches(step);
+  result.counts = count(micro, stage);
+  torch::manual_seed(config_.seed * 1000003 + state_.step * communicator_->size() + communicator_->rank());  // dropout
+  model_->set_training(true);
+  optimizer_->zero_grad();
+  double sums[2] = {};
+  for (const auto& samples : micro) {
+    if (samples.empty()) continue;
+    const Losses part = losses(make_batch(description_.config, samples), stage, result.counts);
+    if (!part.total.defined()) continue;
+    part.total.backward();
+    sums[0] += part.answers;
+    sums[1] += part.cells;
+  }
+  average_gradients();
+  communicator_->all_reduce_sum(std::span(sums));
+  result.answers = sums[0], result.cells = sums[1];
+  result.loss = stage.answer_loss * sums[0] + stage.cell_loss * sums[1];
+
+  ScheduleConfig schedule = stage.schedule;
+  schedule.steps = stream.steps();
+  const double factor = learning_rate_factor(schedule, step);
+  result.rate = stage.learning_rate * factor;
+  result.norm = optimizer_->grad_norm();
+  if (!std::isfinite(result.norm) || !std::isfinite(result.loss)) {
+    ++result_.skipped_updates;
+    if (++skipped_in_a_row_ >= kMaxSkippedInARow) {
+      fail(ErrorCode::kInternal, "{} updates in a row had a gradient that is not finite; lower the learning rate",
+           skipped_in_a_row_);
+    }
+    say(fmt::format("update {} left out: its gradient is not finite", state_.step + 1));
+    result.skipped = true;
+    result.loss = result.norm = result.answers = result.cells = 0;
+    return result;
+  }
+  skipped_in_a_row_ = 0;
+  const double clip = config_.optimizer.clip;
+  optimizer_->step(rates(stage, factor), clip > 0 && result.norm > clip ? clip / result.norm : 1.0);
+  return result;
+}
+
+void Session::average_gradients() {
+  if (communicator_->size() == 1) return;
+  for (const auto& [name, value] : optimizer_->parameters()) {
+    Tensor& gradient = value.mutable_grad();
+    if (!gradient.defined()) gradient = at::zeros_like(value);  // this process had no such input
+    gradient = gradient.contiguous();
+    communicator_->all_reduce_sum(std::span(gradient.data_ptr<float>(), static_cast<size_t>(gradient.numel())));
+  }
+}
+
+std::vector<double> Session::rates(const StageConfig& stage, double factor) const {
+  std::vector<double> result;
+  for (const auto& [name, value] : optimizer_->parameters()) {
+    double scale = 1;
+    size_t longest = 0;
+    for (const auto& [prefix, own] : stage.rate_scale) {
+      if (name.starts_with(prefix) && prefix.size() >= longest) scale = own, longest = prefix.size();
+    }
+    result.push_back(stage.learning_rate * factor * scale);
+  }
+  return result;
+}
+
+void Session::log(const StageConfig& stage, const Update& sum, int64_t updates, double seconds) {
+  if (!first()) return;
+  const auto n = static_cast<double>(updates);
+  StepRecord record;
+  record.step = state_.step;
+  record.samples = state_.samples;
+  record.loss = sum.loss / n;
+  record.learning_rate = sum.rate;
+  record.grad_norm = sum.norm / n;
+  record.tokens_per_second = sum.counts.text / seconds;
+  record.seconds = seconds_before_ + now() - started_;
+  if (stage.answer_loss > 0) record.extra.emplace_back("answer_loss", sum.answers / n);
+  if (stage.cell_loss > 0) record.extra.emplace_back("cell_loss", sum.cells / n);
+  log_->add(record);
+  if (!hooks_.progress) return;
+  TrainProgress progress;
+  progress.stage = stage.name;
+  progress.step = state_.step;
+  for (int64_t steps : stage_steps_)
+    progress.steps += steps;
+  progress.loss = record.loss;
+  progress.tokens_per_second = record.tokens_per_second;
+  progress.samples_per_second = sum.counts.samples / seconds;
+  hooks_.progress(progress);
+}
+
+void Session::plan_memory(BatchStream& stream, const StageConfig& stage) {
+  TrainingMemoryRequest request;
+  for (const auto& samples : stream.micro_batches(state_.stage_step)) {
+    int64_t longest = 0, patches = 0, trained = 0;
+    for (const EncodedSample* sample : samples) {
+      longest = std::max(longest, static_cast<int64_t>(sample->input.tokens.size()));
+      trained += sample->trained_tokens;
+      for (const auto& item : sample->input.media) {
+        for (const Patches& slice : item->slices)
+          patches += int64_t{slice.h} * slice.w;
+      }
+    }
+    request.longest_sample = std::max(request.longest_sample, longest);
+    request.batch_tokens = std::max(request.batch_tokens, longest * static_cast<int64_t>(samples.size()));
+    request.batch_patches = std::max(request.batch_patches, patches);
+    request.trained_tokens = std::max(request.trained_tokens, trained);
+  }
+  request.total_parameters = parameters_.count();
+  for (const auto& [name, value] : optimizer_->parameters()) {
+    request.trained_parameters += value.numel();
+    request.trains_vision = request.trains_vision || name.starts_with("vpm.");
+    request.trains_resampler = request.trains_resampler || name.starts_with("resampler.");
+  }
+  request.compute_dtype = config_.dtype == "bf16" ? DType::kBF16 : DType::kF32;
+  request.gradient_checkpointing = config_.gradient_checkpointing;
+  const TrainingMemoryPlan plan = plan_training_memory(description_.config, request);
+  say(training_memory_table(plan));
+  require_training_memory(plan, machine_memory().available_bytes);
+}
+
+std::vector<Scalar> Session::evaluate_set(const EvalSet& set) {
+  at::NoGradGuard no_grad;
+  model_->set_training(false);
+  std::vector<std::unique_ptr<EncodedSample>> samples;
+  const auto source = open_source(set.data, description_.config);
+  const int64_t n = std::min(set.samples, source->size());
+  samples.resize(n);
+  EncodeOptions options;
+  options.max_tokens = config_.max_tokens;
+  options.max_slices = config_.max_slices;
+  at::parallel_for(0, n, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i)
+      samples[i] = std::make_unique<EncodedSample>(encode_sample(*processor_, source->sample(i), options));
+  });
+  constexpr int64_t kBatch = 16;
+  double loss = 0, tokens = 0, turns = 0, exact = 0, cells = 0, cell_hits = 0;
+  for (int64_t first = 0; first < n; first += kBatch) {
+    std::vector<const EncodedSample*> part;
+    for (int64_t i = first; i < std::min(n, first + kBatch); ++i)
+      part.push_back(samples[i].get());
+    const Batch batch = make_batch(description_.config, part);
+    Tensor features, image_rows;
+    if (batch.has_pictures()) {
+      features = model_->tower(batch);
+      image_rows = model_->resample(batch, features);
+      if (config_.cell_classes > 0 && batch.cells.defined()) {
+        const Tensor logits = fn::linear(features, parameters_.at("cells.weight"), parameters_.at("cells.bias"))
+                                  .reshape({-1, config_.cell_classes});
+        const Tensor shown = batch.cells.gt(0);
+        cells += shown.sum().item<double>();
+        cell_hits += logits.argmax(-1).eq(batch.cells).logical_and(shown).sum().item<double>();
+      }
+    }
+    const Tensor logits = model_->logits(model_->decode(batch, image_rows), batch.loss_rows);
+    const fn::Loss result = fn::cross_entropy(logits, batch.targets, at::ones({batch.targets.size(0)}));
+    loss += result.value.item<double>();
+    tokens += static_cast<double>(batch.targets.size(0));
+    // A greedy answer is exact if and only if every token is the likeliest after the right ones before it.
+    const bool* hit = result.hit.data_ptr<bool>();
+    for (size_t i = 0; i < batch.target_turn.size();) {
+      bool all = true;
+      size_t j = i;
+      for (; j < batch.target_turn.size() && batch.target_sample[j] == batch.target_sample[i] &&
+             batch.target_turn[j] == batch.target_turn[i];
+           ++j)
+        all = all && hit[j];
+      turns += 1;
+      exact += all ? 1 : 0;
+      i = j;
+    }
+  }
+  std::vector<Scalar> scalars = {{"eval/" + set.name, exact / std::max(turns, 1.0)},
+                                 {"eval_loss/" + set.name, loss / std::max(tokens, 1.0)}};
+  if (cells > 0) scalars.emplace_back("eval_cells/" + set.name, cell_hits / cells);
+  return scalars;
+}
+
+void Session::evaluate() {
+  if (first() && !config_.eval.empty()) {
+    std::vector<Scalar> all;
+    std::string line = fmt::format("update {}:", state_.step);
+    for (const EvalSet& set : config_.eval) {
+      const auto scalars = evaluate_set(set);
+      line += fmt::format("  {} {:.1f} %", set.name, 100 * scalars[0].second);
+      if (scalars.size() > 2) line += fmt::format(" (cells {:.1f} %)", 100 * scalars[2].second);
+      all.insert(all.end(), scalars.begin(), scalars.end());
+    }
+    log_->add_scalars(state_.step, all);
+    say(line);
+  }
+  communicator_->barrier();
+}
+
+void Session::save_checkpoint() {
+  last_save_ = now();
+  if (!first()) return;
+  state_.seconds = seconds_before_ + now() - started_;
+  const fs::path path = write_checkpoint(config_.out, state_, parameters_, *optimizer_, config_.keep);
+  say(fmt::format("update {}: wrote {}", state_.step, path.string()));
+}
+
+void Session::save_result() {
+  if (config_.lora) {
+    write_adapter(config_.out, config_, parameters_);
+  } else {
+    write_model_folder(config_.out, config_.model, parameters_, config_.save_dtype);
+  }
+  say(fmt::format("wrote {}", config_.out));
+}
+
+}  // namespace minicpm::train

@@ -1,0 +1,77 @@
+// One training run: parameters, optimiser, stages, evaluation and checkpoints.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "models/description.h"
+#include "train/run_log.h"
+#include "train/torch/batch_stream.h"
+#include "train/torch/checkpoint.h"
+#include "train/torch/model.h"
+#include "train/torch/optimizer.h"
+#include "train/trainer.h"
+
+namespace minicpm::train {
+
+class Session {
+ public:
+  Session(const TrainConfig& config, const TrainHooks& hooks, Communicator& communicator);
+  TrainResult run();
+
+ private:
+  struct Losses {
+    Tensor total;
+    double answers = 0, cells = 0;  // sums that belong to this micro-batch's share of the means
+  };
+  /// What the gradients of one update are divided by, over all processes.
+  struct Counts {
+    double tokens = 0, cells = 0, samples = 0, text = 0;
+  };
+  struct Update {
+    double loss = 0, answers = 0, cells = 0, norm = 0, rate = 0;
+    Counts counts;
+    bool skipped = false;
+  };
+
+  void load_parameters();
+  void choose_trained();
+  void resume(const std::filesystem::path& checkpoint);
+  void plan_memory(BatchStream& stream, const StageConfig& stage);
+  void run_stage(size_t index);
+  Update update(BatchStream& stream, const StageConfig& stage, int64_t step);
+  Counts count(const std::vector<std::vector<const EncodedSample*>>& micro, const StageConfig& stage) const;
+  Losses losses(const Batch& batch, const StageConfig& stage, const Counts& counts) const;
+  Tensor cell_loss(const Batch& batch, const Tensor& features, double weight) const;
+  void average_gradients();
+  std::vector<double> rates(const StageConfig& stage, double factor) const;
+  void log(const StageConfig& stage, const Update& last, int64_t updates, double seconds);
+  void evaluate();
+  std::vector<Scalar> evaluate_set(const EvalSet& set);
+  void save_checkpoint();
+  void save_result();
+  bool first() const { return communicator_->rank() == 0; }
+  bool stop_requested() const { return hooks_.stop != nullptr && *hooks_.stop; }
+  void say(const std::string& line) const;
+
+  TrainConfig config_;
+  TrainHooks hooks_;
+  Communicator* communicator_;
+  ModelDescription description_;
+  std::optional<Processor> processor_;
+  Parameters parameters_;
+  std::optional<TorchModel> model_;
+  std::optional<Optimizer> optimizer_;
+  std::unique_ptr<RunLog> log_;
+
+  CheckpointState state_;
+  std::vector<int64_t> stage_steps_;
+  TrainResult result_;
+  double seconds_before_ = 0, started_ = 0, last_save_ = 0;
+  int64_t updates_of_call_ = 0, skipped_in_a_row_ = 0;
+  bool planned_ = false;
+};
+
+}  // namespace minicpm::train
