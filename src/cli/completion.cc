@@ -8,7 +8,8 @@ namespace minicpm::cli {
 namespace {
 
 bool takes_path(const OptionRow& row) {
-  return row.value == "FILE" || row.value == "DIR" || row.value == "MODEL" || row.value == "CASE";
+  return row.value == "FILE" || row.value == "DIR" || row.value == "MODEL" || row.value == "CASE" ||
+         row.value == "DATA";
 }
 
 std::string join(const std::vector<std::string_view>& words) {
@@ -16,10 +17,14 @@ std::string join(const std::vector<std::string_view>& words) {
 }
 
 std::string verb_names() {
-  std::vector<std::string_view> names;
-  for (const VerbRow& verb : verb_rows())
-    names.push_back(verb.name);
-  return join(names);
+  return join(first_words());
+}
+
+/// The words that begin verbs of two words.
+std::vector<std::string_view> groups() {
+  std::vector<std::string_view> words = first_words();
+  std::erase_if(words, [](std::string_view word) { return second_words(word).empty(); });
+  return words;
 }
 
 /// Words that may stand as the verb's first positional argument; empty when that is a path or free text.
@@ -63,17 +68,26 @@ std::string bash_script() {
       values += fmt::format("        {}) {}; return ;;\n", fmt::join(names, "|"), reply);
     }
     cases += fmt::format(
-        "    {})\n      case \"$before\" in\n{}        *) ;;\n      esac\n      flags='{}'; words='{}' ;;\n", verb.name,
-        values, flags, positional_words(verb));
+        "    '{}')\n      case \"$before\" in\n{}        *) ;;\n      esac\n      flags='{}'; words='{}' ;;\n",
+        verb.name, values, flags, positional_words(verb));
+  }
+  std::string group_cases;
+  for (std::string_view group : groups()) {
+    group_cases += fmt::format(
+        "    {0})\n      if [ \"$COMP_CWORD\" -eq 2 ]; then COMPREPLY=($(compgen -W '{1}' -- \"$word\")); return; fi\n"
+        "      verb=\"{0} ${{COMP_WORDS[2]}}\" ;;\n",
+        group, join(second_words(group)));
   }
   return fmt::format(R"(# bash completion of minicpm: source <(minicpm completion bash)
 _minicpm() {{
-  local word=${{COMP_WORDS[COMP_CWORD]}} before=${{COMP_WORDS[COMP_CWORD-1]}} flags='' words=''
+  local word=${{COMP_WORDS[COMP_CWORD]}} before=${{COMP_WORDS[COMP_CWORD-1]}} verb=${{COMP_WORDS[1]}} flags='' words=''
   if [ "$COMP_CWORD" -eq 1 ]; then
     COMPREPLY=($(compgen -W '{} --help --version' -- "$word"))
     return
   fi
-  case "${{COMP_WORDS[1]}}" in
+  case "$verb" in
+{}  esac
+  case "$verb" in
 {}    *) return ;;
   esac
   case "$word" in
@@ -83,7 +97,7 @@ _minicpm() {{
 }}
 complete -o filenames -F _minicpm minicpm
 )",
-                     verb_names(), cases);
+                     verb_names(), group_cases, cases);
 }
 
 /// Zsh's _arguments takes "flag[help]:what:action"; colons and brackets of the help are escaped.
@@ -105,10 +119,20 @@ std::string zsh_action(const OptionRow& row) {
 }
 
 std::string zsh_script() {
-  std::string verbs, cases;
+  std::string verbs, group_cases, cases;
+  for (std::string_view word : first_words()) {
+    const VerbRow* verb = find_verb(word);
+    const std::string what = verb != nullptr ? zsh_help(verb->summary) : join(second_words(word));
+    verbs += fmt::format("    {}\n", shell_quoted(fmt::format("{}:{}", word, what)));
+  }
+  for (std::string_view group : groups()) {
+    group_cases += fmt::format(
+        "    {0})\n      if (( CURRENT == 2 )); then\n        compadd {1}\n        return\n      fi\n"
+        "      verb=\"{0} $words[2]\"\n      shift words\n      (( CURRENT-- )) ;;\n",
+        group, join(second_words(group)));
+  }
   for (const VerbRow& verb : verb_rows()) {
-    verbs += fmt::format("    {}\n", shell_quoted(fmt::format("{}:{}", verb.name, zsh_help(verb.summary))));
-    cases += fmt::format("    {})\n      _arguments", verb.name);
+    cases += fmt::format("    '{}')\n      _arguments", verb.name);
     for (const OptionRow& row : option_rows()) {
       if (!row.takes(verb.name)) continue;
       for (std::string_view flag : row.flag_names()) {
@@ -138,10 +162,12 @@ _minicpm() {{
   (( CURRENT-- ))
   case $verb in
 {}  esac
+  case $verb in
+{}  esac
 }}
 _minicpm "$@"
 )",
-                     verbs, cases);
+                     verbs, group_cases, cases);
 }
 
 std::string fish_script() {
@@ -150,10 +176,21 @@ std::string fish_script() {
       "complete -c minicpm -f\n"
       "complete -c minicpm -n __fish_use_subcommand -s h -l help -d 'print an overview'\n"
       "complete -c minicpm -n __fish_use_subcommand -l version -d 'print the version'\n";
+  for (std::string_view group : groups()) {
+    text += fmt::format("complete -c minicpm -n __fish_use_subcommand -a {}\n", group);
+  }
   for (const VerbRow& verb : verb_rows()) {
-    text += fmt::format("complete -c minicpm -n __fish_use_subcommand -a {} -d {}\n", verb.name,
-                        shell_quoted(verb.summary));
-    const std::string when = fmt::format("-n '__fish_seen_subcommand_from {}'", verb.name);
+    const size_t blank = verb.name.find(' ');
+    const std::string_view first = verb.name.substr(0, blank), last = verb.name.substr(blank + 1);  // 0 without one
+    const std::string after_group = fmt::format(
+        "__fish_seen_subcommand_from {}; and not __fish_seen_subcommand_from {}", first, join(second_words(first)));
+    const bool grouped = blank != std::string_view::npos;
+    text +=
+        fmt::format("complete -c minicpm -n {} -a {} -d {}\n",
+                    grouped ? shell_quoted(after_group) : "__fish_use_subcommand", last, shell_quoted(verb.summary));
+    const std::string when =
+        grouped ? fmt::format("-n '__fish_seen_subcommand_from {}; and __fish_seen_subcommand_from {}'", first, last)
+                : fmt::format("-n '__fish_seen_subcommand_from {}'", verb.name);
     for (const OptionRow& row : option_rows()) {
       if (!row.takes(verb.name)) continue;
       std::string value;

@@ -99,6 +99,14 @@ std::string verb_help(const VerbRow& verb) {
   return text;
 }
 
+std::string group_help(std::string_view word) {
+  std::string text = fmt::format("Usage: minicpm {} {} ...\n\n", word, fmt::join(second_words(word), "|"));
+  for (const VerbRow& verb : verb_rows()) {
+    if (verb.name.starts_with(std::string(word) + " ")) text += fmt::format("  {:<14}{}\n", verb.name, verb.summary);
+  }
+  return text + fmt::format("\n`minicpm help {} {}` explains one of them.\n", word, second_words(word).front());
+}
+
 std::string overview() {
   std::string text =
       "minicpm runs MiniCPM-V models on this machine: it answers questions about pictures and text.\n"
@@ -154,9 +162,12 @@ int run_help(const Options& options) {
   } else if (options.topic.empty()) {
     print(overview());
   } else {
-    const VerbRow* verb = find_verb(options.topic);
-    if (verb == nullptr) fail(ErrorCode::kInvalidRequest, "there is no verb \"{}\" to explain", options.topic);
-    print(verb_help(*verb));
+    const VerbMatch match = match_verb(options.topic);
+    if (match.words < options.topic.size()) {
+      fail(ErrorCode::kInvalidRequest, "\"{}\" is one argument too many; see `minicpm help`",
+           options.topic[match.words]);
+    }
+    print(match.verb != nullptr ? verb_help(*match.verb) : group_help(options.topic[0]));
   }
   return kExitOk;
 }

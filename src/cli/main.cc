@@ -15,25 +15,24 @@
 namespace minicpm::cli {
 namespace {
 
-const VerbRow& verb_named(const std::string& name) {
-  if (const VerbRow* verb = find_verb(name)) return *verb;
-  std::vector<std::string_view> known;
-  for (const VerbRow& verb : verb_rows())
-    known.push_back(verb.name);
-  const std::string_view guess = nearest(name, known);
-  if (guess.empty()) fail(ErrorCode::kInvalidRequest, "there is no verb \"{}\"; see `minicpm help`", name);
-  fail(ErrorCode::kInvalidRequest, "there is no verb \"{}\"; did you mean {}?", name, guess);
-}
-
 int run(const std::vector<std::string>& words) {
   if (words.empty() || words[0] == "-h" || words[0] == "--help") {
     print(overview());
     return kExitOk;
   }
-  const VerbRow& verb = verb_named(words[0] == "--version" ? "version" : words[0]);
-  const Options options = parse_options(verb, std::span(words).subspan(1));
-  if (!options.help) return verb.run(options);
-  print(verb_help(verb));
+  if (words[0] == "--version") return run({"version"});
+  const VerbMatch match = match_verb(words);
+  if (match.verb == nullptr) {
+    if (words.size() > 1 && words[1] != "-h" && words[1] != "--help") {
+      fail(ErrorCode::kInvalidRequest, "{} needs another word before {}; see `minicpm help {}`", words[0], words[1],
+           words[0]);
+    }
+    print(group_help(words[0]));
+    return kExitOk;
+  }
+  const Options options = parse_options(*match.verb, std::span(words).subspan(match.words));
+  if (!options.help) return match.verb->run(options);
+  print(verb_help(*match.verb));
   return kExitOk;
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 
+#include "base/error.h"
 #include "cli/verbs.h"
 
 namespace minicpm::cli {
@@ -21,9 +22,9 @@ constexpr bool kFree = false;
 
 // The order of rows is the order in the help.
 constexpr std::array kOptions = {
-    OptionRow{"run inspect plan tokenize detokenize bench merge", "-m,--model,MODEL", "MODEL", kModel, &Options::model,
-              "folder in the Hugging Face layout, or GGUF file", kRequired},
-    OptionRow{"run inspect plan bench", "--mmproj", "FILE", kModel, &Options::mmproj,
+    OptionRow{"run inspect plan tokenize detokenize bench merge train-check", "-m,--model,MODEL", "MODEL", kModel,
+              &Options::model, "folder in the Hugging Face layout, or GGUF file", kRequired},
+    OptionRow{"run inspect plan bench train-check", "--mmproj", "FILE", kModel, &Options::mmproj,
               "projector file of a GGUF model; default: the mmproj*.gguf beside it"},
     OptionRow{"run plan bench", "--lora", "DIR", kModel, &Options::lora,
               "fine-tuned adapter in the layout of PEFT, applied to the model as it is"},
@@ -109,11 +110,21 @@ constexpr std::array kOptions = {
     OptionRow{"bench", "-r,--repetitions", "N", kTests, &Options::repetitions,
               "runs of each test, of which the median counts; default: 3", kFree, 1, 1000},
 
+    OptionRow{"train-check", "DATA", "DATA", kInput, &Options::data,
+              "training data: a JSON array or JSON lines of conversations (docs/training-data.md)", kRequired},
+    OptionRow{"train-check", "--media-root", "DIR", kInput, &Options::media_root,
+              "folder of relative paths in DATA; default: the folder of DATA"},
+    OptionRow{"train-check", "--skip-bad", "", kInput, &Options::skip_bad, "leave bad samples out instead of failing"},
+    OptionRow{"train-check", "--max-tokens", "N", kInput, &Options::max_tokens,
+              "most tokens of a sample; longer ones are bad; default: 2048", kFree, 1},
+    OptionRow{"train-check", "--max-slices", "N", kInput, &Options::max_slices,
+              "most slices that a large picture is cut into; default: the model's own, 9", kFree, 1, 1000},
+
     OptionRow{"completion", "SHELL", "bash|zsh|fish", kInput, &Options::shell, "which shell", kRequired},
     OptionRow{"help", "VERB", "VERB", kInput, &Options::topic, "verb to explain; without it an overview"},
     OptionRow{"help", "--markdown", "", kOutput, &Options::markdown, "print the whole reference as Markdown"},
 
-    OptionRow{"run bench verify merge", "-t,--threads", "N", kMachine, &Options::threads,
+    OptionRow{"run bench verify merge train-check", "-t,--threads", "N", kMachine, &Options::threads,
               "compute threads; default: one per processor", kFree, 1, 4096},
     OptionRow{"run plan bench", "-c,--context", "N", kMachine, &Options::context,
               "tokens of context to make room for; default: the model's limit, at most 8192", kFree, 1,
@@ -127,8 +138,8 @@ constexpr std::array kOptions = {
 
     OptionRow{"run", "--no-stream", "", kOutput, &Options::no_stream, "print the answer when it is complete"},
     OptionRow{"run", "--verbose", "", kOutput, &Options::verbose, "print where the time went"},
-    OptionRow{"run inspect plan tokenize detokenize verify doctor bench merge version", "--json", "", kOutput,
-              &Options::json, "print one JSON document"},
+    OptionRow{"run inspect plan tokenize detokenize verify doctor bench merge train-check version", "--json", "",
+              kOutput, &Options::json, "print one JSON document"},
     OptionRow{"*", "-h,--help", "", kOutput, &Options::help, "print this help"},
 };
 
@@ -179,6 +190,14 @@ constexpr std::array kVerbs = {
             "minicpm merge model/ --lora adapter/ --out tuned/\n"
             "minicpm merge model/ --lora adapter/ --out tuned/ --type bf16 --json",
             run_merge},
+    VerbRow{"train check", "MODEL DATA", "look at training data before training does",
+            "Reads every sample as training would, pictures included, with the tokenizer and configuration of MODEL\n"
+            "(its weights are not needed), and prints how many tokens, pictures and slices there are. Ends with exit\n"
+            "code 4 at bad samples (a picture that cannot be read, bad JSON, no answer, too many tokens, ...), each\n"
+            "named by file and line; with --skip-bad they are listed and counted only.",
+            "minicpm train check model/ train.jsonl\n"
+            "minicpm train check model/ train.json --max-slices 4 --skip-bad --json",
+            run_train_check},
     VerbRow{"doctor", "", "show what this machine offers",
             "Processor, kernels compiled in and chosen, threads, memory, disk space and library versions.", "",
             run_doctor},
@@ -225,8 +244,10 @@ size_t edit_distance(std::string_view a, std::string_view b) {
 
 bool OptionRow::takes(std::string_view verb) const {
   if (verbs == "*") return true;
+  std::string name(verb);
+  std::replace(name.begin(), name.end(), ' ', '-');
   const auto names = split(verbs, ' ');
-  return std::find(names.begin(), names.end(), verb) != names.end();
+  return std::find(names.begin(), names.end(), name) != names.end();
 }
 
 bool OptionRow::repeatable() const {
@@ -263,6 +284,42 @@ const VerbRow* find_verb(std::string_view name) {
     if (row.name == name) return &row;
   }
   return nullptr;
+}
+
+std::vector<std::string_view> first_words() {
+  std::vector<std::string_view> words;
+  for (const VerbRow& row : kVerbs) {
+    const std::string_view word = row.name.substr(0, row.name.find(' '));
+    if (std::find(words.begin(), words.end(), word) == words.end()) words.push_back(word);
+  }
+  return words;
+}
+
+std::vector<std::string_view> second_words(std::string_view word) {
+  std::vector<std::string_view> words;
+  for (const VerbRow& row : kVerbs) {
+    const bool begins = row.name.size() > word.size() && row.name.starts_with(word) && row.name[word.size()] == ' ';
+    if (begins) words.push_back(row.name.substr(word.size() + 1));
+  }
+  return words;
+}
+
+VerbMatch match_verb(std::span<const std::string> words) {
+  const auto known_word = [](std::string_view word, const std::vector<std::string_view>& known,
+                             std::string_view before) {
+    if (std::find(known.begin(), known.end(), word) != known.end()) return;
+    const std::string_view guess = nearest(word, known);
+    if (guess.empty()) {
+      fail(ErrorCode::kInvalidRequest, "there is no verb \"{}{}\"; see `minicpm help`", before, word);
+    }
+    fail(ErrorCode::kInvalidRequest, "there is no verb \"{}{}\"; did you mean {}{}?", before, word, before, guess);
+  };
+  known_word(words[0], first_words(), "");
+  const auto seconds = second_words(words[0]);
+  if (seconds.empty()) return {find_verb(words[0]), 1};
+  if (words.size() == 1 || words[1].starts_with('-')) return {nullptr, 1};
+  known_word(words[1], seconds, words[0] + " ");
+  return {find_verb(words[0] + " " + words[1]), 2};
 }
 
 std::string_view nearest(std::string_view word, std::span<const std::string_view> known) {

@@ -60,8 +60,10 @@ struct Options {
   std::vector<int64_t> bench_prompts, bench_tokens, bench_depths, bench_sequences;
   std::vector<std::string> bench_images;
   std::optional<int64_t> repetitions;
-  std::string shell;  // completion
-  std::string topic;  // help
+  std::string shell;               // completion
+  std::vector<std::string> topic;  // help: a verb, which may have two words
+  std::string media_root;          // train check
+  bool skip_bad = false;           // train check
   bool markdown = false;
   bool help = false;
 };
@@ -72,7 +74,7 @@ using Field = std::variant<std::vector<MediaFile> Options::*, bool Options::*, s
                            std::vector<int64_t> Options::*, std::optional<double> Options::*>;
 
 struct OptionRow {
-  std::string_view verbs;  // names of the verbs that take it, separated by blanks; "*": all
+  std::string_view verbs;  // names of the verbs that take it, separated by blanks; "*": all; "train-check": train check
   std::string_view flags;  // "-t,--threads"; a name without dashes is a positional argument
   std::string_view value;  // "N", "TEXT", "FILE", "MODEL", "on|off" (these words only); empty for a switch
   std::string_view group;  // heading in the help
@@ -93,7 +95,7 @@ struct OptionRow {
 };
 
 struct VerbRow {
-  std::string_view name;
+  std::string_view name;         // one word, or two: "train check"
   std::string_view arguments;    // for the usage line: "MODEL [-p TEXT]"
   std::string_view summary;      // one line
   std::string_view description;  // paragraphs for the help
@@ -104,6 +106,19 @@ struct VerbRow {
 std::span<const OptionRow> option_rows();
 std::span<const VerbRow> verb_rows();
 const VerbRow* find_verb(std::string_view name);
+
+/// The verb that the words begin with, and how many of them name it. Throws Error invalid_request, with a guess where
+/// one is near, for words that name none.
+struct VerbMatch {
+  const VerbRow* verb = nullptr;  // null: the first word alone, of which verbs have a second one
+  size_t words = 0;
+};
+VerbMatch match_verb(std::span<const std::string> words);
+
+/// The first words of all verbs, each once.
+std::vector<std::string_view> first_words();
+/// The second words of the verbs that begin with `word`; empty if it is a verb itself.
+std::vector<std::string_view> second_words(std::string_view word);
 
 /// The known name nearest to a mistyped one, or empty when none is near.
 std::string_view nearest(std::string_view word, std::span<const std::string_view> known);

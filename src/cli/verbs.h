@@ -13,6 +13,7 @@ int run_detokenize(const Options& options);
 int run_verify(const Options& options);
 int run_bench(const Options& options);
 int run_merge(const Options& options);
+int run_train_check(const Options& options);
 int run_doctor(const Options& options);
 int run_version(const Options& options);
 int run_completion(const Options& options);
