@@ -25,6 +25,12 @@ template <typename... Args>
   fail(ErrorCode::kBadFile, "{}: {}", origin, fmt::format(format, std::forward<Args>(args)...));
 }
 
+/// The beginning of a text of unknown length, for messages.
+std::string shown(std::string_view text) {
+  constexpr size_t kMost = 60;
+  return text.size() <= kMost ? std::string(text) : std::string(text.substr(0, kMost)) + "...";
+}
+
 bool has_items(const Json* value) {
   return value != nullptr && !((value->is_array() || value->is_object() || value->is_string()) && value->empty()) &&
          !(value->is_string() && value->get_ref<const std::string&>().empty());
@@ -92,7 +98,7 @@ class Media {
 
   void check_all_used() const {
     for (size_t i = 0; i < named_.size(); ++i) {
-      if (!used_[i]) refuse(origin_, "no text has the mark {} of a picture", named_[i].first);
+      if (!used_[i]) refuse(origin_, "no text has the mark {} of a picture", shown(named_[i].first));
     }
     if (next_picture_ != pictures_.size()) {
       refuse(origin_, "the texts have {} marks <image> for {} pictures", next_picture_, pictures_.size());
@@ -114,7 +120,7 @@ class Media {
     }
     for (const auto& [name, source] : image->items()) {
       if (name.size() < 3 || name.front() != '<' || name.back() != '>') {
-        refuse(origin_, "\"image\" has the key \"{}\", expected marks such as <image_00>", name);
+        refuse(origin_, "\"image\" has the key \"{}\", expected marks such as <image_00>", shown(name));
       }
       if (name == kPictureMarkText) {
         pictures_.push_back(source);
@@ -159,7 +165,7 @@ std::string role_named(const std::string& name, const std::string& origin) {
   for (const auto& [known, role] : kRoles) {
     if (name == known) return std::string(role);
   }
-  refuse(origin, "unknown role \"{}\"; known are system, user (human) and assistant (gpt)", name);
+  refuse(origin, "unknown role \"{}\"; known are system, user (human) and assistant (gpt)", shown(name));
 }
 
 std::string string_at(const JsonObject& object, std::string_view key) {
@@ -277,7 +283,7 @@ void add_part(RecordMessage& message, const Json& json, const std::string& origi
   }
   const bool picture = type == "image" || type == "image_url";
   if (!picture && type != "video" && type != "video_url")
-    refuse(origin, "a part of type \"{}\" is not supported", type);
+    refuse(origin, "a part of type \"{}\" is not supported", shown(type));
   if (message.role != "user") refuse(origin, "only the user's messages can have pictures");
   const Kind kind = picture ? Kind::kPicture : Kind::kVideo;
   for (const std::string_view key : {"image", "image_url", "video", "video_url", "path", "url", "bytes"}) {
