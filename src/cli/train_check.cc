@@ -92,7 +92,10 @@ DataReport check(const JsonDataset& dataset, const Processor& processor, const O
   settings.progress = [&](int64_t done) { progress.update(done); };
   const Answering interruptible;
   settings.cancel = interruptible.cancel();
-  return check_samples(dataset, processor, settings);
+  DataReport report = check_samples(dataset, processor, settings);
+  progress.update(dataset.size());
+  progress.finish();
+  return report;
 }
 
 }  // namespace

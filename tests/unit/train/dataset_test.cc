@@ -7,6 +7,7 @@
 #include <fstream>
 #include <random>
 
+#include "support/video_writer.h"
 #include "train_support.h"
 
 namespace minicpm {
@@ -136,6 +137,34 @@ TEST_F(DatasetTest, FramesOfAVideo) {
   EXPECT_THAT(refusal(R"({"videos":[{"frames":["cat.bmp"],"pack":7}],)" + turns + "}"), HasSubstr("packs of 1 to 6"));
   EXPECT_THAT(refusal(R"({"videos":[[]],)" + turns + "}"), HasSubstr("a list of frames"));
   EXPECT_THAT(refusal(R"({"videos":["none.mp4"],)" + turns + "}"), HasSubstr("none.mp4"));
+}
+
+TEST_F(DatasetTest, VideoFiles) {
+  write("clip.mkv", make_video({.width = 64, .height = 48, .fps = 10, .frames = 20}));
+  const auto video = [&](const std::string& source, bool temporal = true) {
+    DatasetOptions options;
+    options.temporal = temporal;
+    const auto file = write("video.jsonl", R"({"query":"<video>Where?","response":"left","videos":[)" + source + "]}");
+    const auto dataset = JsonDataset::open(file, options);
+    return dataset->sample(0).messages[0].content;
+  };
+  std::vector<ContentPart> parts = video(R"("clip.mkv")");
+  ASSERT_EQ(parts.size(), 7u);  // three frames a second, and the text
+  EXPECT_EQ(parts[0].images[0]->width, 64);
+  EXPECT_EQ(parts[0].max_slices, 1);
+  EXPECT_EQ(parts[0].use_image_id, false);
+  parts = video(R"({"path":"clip.mkv","fps":2,"pack":2})");
+  ASSERT_EQ(parts.size(), 3u);
+  EXPECT_EQ(parts[1].images.size(), 2u);
+  parts = video(R"("clip.mkv")", false);
+  ASSERT_EQ(parts.size(), 3u);  // one a second
+  EXPECT_TRUE(parts[0].frame_ids.empty());
+  // A list of frames is treated like the frames of a file.
+  parts = video(R"(["cat.bmp","dog.bmp"])");
+  ASSERT_EQ(parts.size(), 3u);
+  EXPECT_EQ(parts[0].max_slices, 1);
+  EXPECT_EQ(parts[0].use_image_id, false);
+  EXPECT_THAT(error_text([&] { video(R"({"path":"clip.mkv","pack":9})"); }), HasSubstr("video.jsonl:1: video "));
 }
 
 TEST_F(DatasetTest, PicturesInTheRecord) {
