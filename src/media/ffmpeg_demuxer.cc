@@ -133,7 +133,7 @@ void FfmpegDemuxer::open_format() {
   options.set("max_streams", std::to_string(file_.options.limits.max_streams));
   const int opened = avformat_open_input(&format_, nullptr, nullptr, &options.entries);
   check_not_cancelled(file_, cancel_);
-  if (opened == AVERROR(ENOMEM)) throw std::bad_alloc();
+  // Not even "out of memory" says more: FFmpeg answers so to sizes that damage has made too large.
   if (opened < 0) {
     fail(ErrorCode::kBadFile, "{}: is not a video that can be read ({}), or its header is damaged", file_.name,
          kReadable);
@@ -155,7 +155,6 @@ void FfmpegDemuxer::open_format() {
   for (size_t i = 0; i < limits.size(); ++i)
     limits[i].entries = entries[i];  // FFmpeg takes out what it used
   check_not_cancelled(file_, cancel_);
-  if (found == AVERROR(ENOMEM)) throw std::bad_alloc();
   if (found < 0) fail(ErrorCode::kBadFile, "{}: damaged video: {}", file_.name, ffmpeg_error(found));
 }
 
@@ -185,7 +184,6 @@ bool FfmpegDemuxer::read(AVPacket& packet) {
     av_packet_unref(&packet);
     const int result = av_read_frame(format_, &packet);
     check_not_cancelled(file_, cancel_);
-    if (result == AVERROR(ENOMEM)) throw std::bad_alloc();
     if (result < 0) {
       if (result != AVERROR_EOF) log_warning("{}: reading ends early: {}", file_.name, ffmpeg_error(result));
       return false;

@@ -44,7 +44,6 @@ Codec open_codec(const FfmpegDemuxer& demuxer, const VideoFile& file) {
   codec->max_pixels = file.options.limits.max_pixels;
   codec->pkt_timebase = demuxer.stream().time_base;
   const int opened = avcodec_open2(codec.get(), demuxer.decoder(), nullptr);
-  if (opened == AVERROR(ENOMEM)) throw std::bad_alloc();
   if (opened < 0) {
     fail(ErrorCode::kBadFile, "{}: damaged video: the decoder {} refuses its header: {}", file.name,
          demuxer.decoder()->name, ffmpeg_error(opened));
@@ -203,13 +202,11 @@ bool DecodePass::run(bool skip) {
 /// A null packet asks for the frames that the decoder still holds.
 void DecodePass::send(const AVPacket* packet) {
   const int sent = avcodec_send_packet(codec_.get(), packet);
-  if (sent == AVERROR(ENOMEM)) throw std::bad_alloc();
   if (sent < 0 && sent != AVERROR_EOF) ++errors_;
   while (!done() && !give_up_) {
     check_not_cancelled(file_, cancel_);
     const int got = avcodec_receive_frame(codec_.get(), frame_.get());
     if (got == AVERROR(EAGAIN) || got == AVERROR_EOF) return;
-    if (got == AVERROR(ENOMEM)) throw std::bad_alloc();
     if (got < 0) {
       ++errors_;
       if (packet != nullptr) return;
