@@ -54,6 +54,10 @@ std::vector<ContentPart> media_parts(Scene& scene) {
     if (!is_frame || i % kPack == 0) {
       parts.emplace_back();
       parts.back().kind = is_frame ? ContentPart::Kind::kFrames : ContentPart::Kind::kImage;
+      if (is_frame) {  // as videos are asked about
+        parts.back().max_slices = 1;
+        parts.back().use_image_id = false;
+      }
     }
     parts.back().images.push_back(std::make_shared<const Image>(std::move(scene.pictures[i].image)));
     if (is_frame) parts.back().frame_ids.push_back(scene.frame_ids[i]);
