@@ -16,6 +16,9 @@ constexpr std::string_view kMachine = "Machine";
 constexpr std::string_view kOutput = "Output";
 constexpr std::string_view kTests = "What to measure";
 constexpr std::string_view kInput = "Input";
+constexpr std::string_view kTraining = "Training";
+constexpr std::string_view kAdapter = "Adapter";
+constexpr std::string_view kRun = "Run";
 
 constexpr bool kRequired = true;
 constexpr bool kFree = false;
@@ -49,8 +52,8 @@ constexpr std::array kOptions = {
     OptionRow{"run", "--pack", "N", kPrompt, &Options::pack,
               "frames of a video that share the tokens of one; default: as few as fit, at most 3", kFree, 1, 6},
     OptionRow{"run", "--max-slices", "N", kPrompt, &Options::max_slices,
-              "most slices that a large picture is cut into; default: the model's own, 9; frames of videos: 1", kFree, 1,
-              1000},
+              "most slices that a large picture is cut into; default: the model's own, 9; frames of videos: 1", kFree,
+              1, 1000},
     OptionRow{"run", "--no-exif", "", kPrompt, &Options::no_exif,
               "ignore the orientation tag of pictures, as the official code does"},
     OptionRow{"run", "--think", "on|off", kPrompt, &Options::think,
@@ -120,11 +123,88 @@ constexpr std::array kOptions = {
     OptionRow{"train-check", "--max-slices", "N", kInput, &Options::max_slices,
               "most slices that a large picture is cut into; default: the model's own, 9", kFree, 1, 1000},
 
+    OptionRow{"train-sft", "-m,--model,MODEL", "MODEL", kInput, &Options::model,
+              "folder in the Hugging Face layout to start from"},
+    OptionRow{"train-sft", "DATA", "DATA", kInput, &Options::data,
+              "training data: a JSON array or JSON lines of conversations (docs/training-data.md)"},
+    OptionRow{"train-sft", "--config", "FILE", kInput, &Options::config,
+              "settings as JSON, with stages and data plug-ins (docs/training.md); options given beside it go first"},
+    OptionRow{"train-sft", "--media-root", "DIR", kInput, &Options::media_root,
+              "folder of relative paths in DATA; default: the folder of DATA"},
+    OptionRow{"train-sft", "--eval-data", "FILE", kInput, &Options::eval_data,
+              "held-out data: how many of its answers would be exact is logged"},
+    OptionRow{"train-sft", "--skip-bad", "", kInput, &Options::skip_bad, "leave bad samples out instead of failing"},
+    OptionRow{"train-sft", "--max-tokens", "N", kInput, &Options::max_tokens,
+              "most tokens of a sample; longer ones are bad; default: 2048", kFree, 8},
+    OptionRow{"train-sft", "--max-slices", "N", kInput, &Options::max_slices,
+              "most slices that a large picture is cut into; default: the model's own, 9", kFree, 1, 1000},
+
+    OptionRow{"train-sft", "--from-scratch", "", kTraining, &Options::from_scratch,
+              "begin with random weights; MODEL needs a configuration and a tokenizer only"},
+    OptionRow{"train-sft", "--epochs", "X", kTraining, &Options::epochs, "passes over the data; default: 1"},
+    OptionRow{"train-sft", "--samples", "N", kTraining, &Options::samples, "samples to see, in place of --epochs",
+              kFree, 1, std::numeric_limits<int64_t>::max()},
+    OptionRow{"train-sft", "--batch", "N", kTraining, &Options::batch,
+              "samples that are computed at once by each process; default: 1", kFree, 1, 65536},
+    OptionRow{"train-sft", "--accumulation", "N", kTraining, &Options::accumulation,
+              "batches of one update; default: 1", kFree, 1, 65536},
+    OptionRow{"train-sft", "--lr,--learning-rate", "X", kTraining, &Options::learning_rate,
+              "peak learning rate; default: 1e-6, with --adapter 1e-4"},
+    OptionRow{"train-sft", "--schedule", "cosine|linear|wsd|constant", kTraining, &Options::schedule,
+              "how the rate falls after the warm-up; default: cosine"},
+    OptionRow{"train-sft", "--warmup", "X", kTraining, &Options::warmup,
+              "updates of the warm-up, or below 1 their share; default: 0.01"},
+    OptionRow{"train-sft", "--optimizer", "adamw|muon", kTraining, &Options::optimizer,
+              "muon: orthogonal updates for matrices, AdamW for the rest; default: adamw"},
+    OptionRow{"train-sft", "--weight-decay", "X", kTraining, &Options::weight_decay, "of matrices; default: 0.1"},
+    OptionRow{"train-sft", "--clip", "X", kTraining, &Options::clip,
+              "largest norm of the gradient, 0 for none; default: 1"},
+    OptionRow{"train-sft", "--tune-vision", "on|off", kTraining, &Options::tune_vision,
+              "train the vision tower; default: on, with --adapter off"},
+    OptionRow{"train-sft", "--tune-resampler", "on|off", kTraining, &Options::tune_resampler,
+              "train the resampler; default: on"},
+    OptionRow{"train-sft", "--tune-llm", "on|off", kTraining, &Options::tune_llm,
+              "train the language model; default: on, with --adapter through the adapter only"},
+
+    OptionRow{"train-sft", "--adapter", "", kAdapter, &Options::adapter,
+              "train a low-rank adapter (LoRA) instead of the weights; the result is a folder in the layout of PEFT"},
+    OptionRow{"train-sft", "--lora-rank", "N", kAdapter, &Options::lora_rank, "rank; default: 64", kFree, 1, 4096},
+    OptionRow{"train-sft", "--lora-alpha", "X", kAdapter, &Options::lora_alpha,
+              "the adapter counts alpha / rank times; default: 64"},
+    OptionRow{"train-sft", "--lora-dropout", "X", kAdapter, &Options::lora_dropout, "default: 0.05"},
+    OptionRow{"train-sft", "--lora-targets", "REGEX", kAdapter, &Options::lora_targets,
+              "names of adapted layers; default: the q, k, v and o projections of the language model"},
+    OptionRow{"train-sft", "--lora-save", "MODULE", kAdapter, &Options::lora_save,
+              "module to train and save whole beside the adapter; repeatable; default: embed_tokens and resampler, vpm "
+              "with --tune-vision on"},
+
+    OptionRow{"train-sft", "-o,--out", "DIR", kRun, &Options::out, "folder of the result, with its log and checkpoints",
+              kRequired},
+    OptionRow{"train-sft", "--resume", "", kRun, &Options::resume,
+              "go on after the newest checkpoint in --out; without one begin"},
+    OptionRow{"train-sft", "--stop-after", "N", kRun, &Options::stop_after,
+              "write a checkpoint and end after so many updates", kFree, 1},
+    OptionRow{"train-sft", "--log-every", "N", kRun, &Options::log_every,
+              "updates between two lines of the log; default: 10", kFree, 1},
+    OptionRow{"train-sft", "--eval-every", "N", kRun, &Options::eval_every,
+              "updates between two evaluations; default: at the end", kFree, 1},
+    OptionRow{"train-sft", "--save-every", "N", kRun, &Options::save_every,
+              "updates between two checkpoints; default: one every 10 minutes", kFree, 1},
+    OptionRow{"train-sft", "--seed", "N", kRun, &Options::seed, "of order, dropout and new weights; default: 1", kFree,
+              0, std::numeric_limits<int64_t>::max()},
+    OptionRow{"train-sft", "--dtype", "f32|bf16", kRun, &Options::dtype,
+              "of products and branches; weights and sums stay in f32; default: f32"},
+    OptionRow{"train-sft", "--gradient-checkpointing", "", kRun, &Options::gradient_checkpointing,
+              "compute layers twice instead of keeping what they need for the way back: less memory, a third slower"},
+    OptionRow{"train-sft", "--device", "cpu|cuda", kRun, &Options::device, "default: cpu"},
+    OptionRow{"train-sft", "--type", "f32|f16|bf16", kRun, &Options::save_type,
+              "number format of the result's weights; default: bf16; adapters: f32"},
+
     OptionRow{"completion", "SHELL", "bash|zsh|fish", kInput, &Options::shell, "which shell", kRequired},
     OptionRow{"help", "VERB", "VERB", kInput, &Options::topic, "verb to explain; without it an overview"},
     OptionRow{"help", "--markdown", "", kOutput, &Options::markdown, "print the whole reference as Markdown"},
 
-    OptionRow{"run bench verify merge train-check", "-t,--threads", "N", kMachine, &Options::threads,
+    OptionRow{"run bench verify merge train-check train-sft", "-t,--threads", "N", kMachine, &Options::threads,
               "compute threads; default: one per processor", kFree, 1, 4096},
     OptionRow{"run plan bench", "-c,--context", "N", kMachine, &Options::context,
               "tokens of context to make room for; default: the model's limit, at most 8192", kFree, 1,
@@ -138,8 +218,8 @@ constexpr std::array kOptions = {
 
     OptionRow{"run", "--no-stream", "", kOutput, &Options::no_stream, "print the answer when it is complete"},
     OptionRow{"run", "--verbose", "", kOutput, &Options::verbose, "print where the time went"},
-    OptionRow{"run inspect plan tokenize detokenize verify doctor bench merge train-check version", "--json", "",
-              kOutput, &Options::json, "print one JSON document"},
+    OptionRow{"run inspect plan tokenize detokenize verify doctor bench merge train-check train-sft version", "--json",
+              "", kOutput, &Options::json, "print one JSON document"},
     OptionRow{"*", "-h,--help", "", kOutput, &Options::help, "print this help"},
 };
 
@@ -198,6 +278,20 @@ constexpr std::array kVerbs = {
             "minicpm train check model/ train.jsonl\n"
             "minicpm train check model/ train.json --max-slices 4 --skip-bad --json",
             run_train_check},
+    VerbRow{
+        "train sft", "[MODEL DATA] -o DIR", "fine-tune a model, or train one from nothing",
+        "Trains on conversations: the answers are learned, the questions are not. Without --adapter the weights\n"
+        "themselves are trained and DIR becomes a model folder; with it DIR becomes an adapter for `run --lora`\n"
+        "and `merge`. DIR also gets log.jsonl, loss.svg, a TensorBoard event file and checkpoints. The memory that\n"
+        "is needed is printed before the start. Ctrl-C writes a checkpoint and ends; --resume goes on from the\n"
+        "newest one, with the same numbers as a run that was never stopped. Under mpirun the processes share the\n"
+        "work and average their gradients.",
+        "minicpm train sft model/ train.jsonl --adapter --out adapter/\n"
+        "minicpm train sft model/ train.json --tune-vision off --lr 1e-5 --epochs 3 --out tuned/\n"
+        "minicpm train sft model/ train.json --out tuned/ --resume\n"
+        "mpirun -n 2 minicpm train sft model/ train.jsonl --adapter --out adapter/\n"
+        "minicpm train sft --config recipes/pico/train.json --out pico/",
+        run_train_sft},
     VerbRow{"doctor", "", "show what this machine offers",
             "Processor, kernels compiled in and chosen, threads, memory, disk space and library versions.", "",
             run_doctor},

@@ -62,16 +62,27 @@ struct Options {
   std::optional<int64_t> repetitions;
   std::string shell;               // completion
   std::vector<std::string> topic;  // help: a verb, which may have two words
-  std::string media_root;          // train check
-  bool skip_bad = false;           // train check
+  std::string media_root;          // train
+  bool skip_bad = false;           // train
+
+  // train sft; what is not given keeps the configuration's value.
+  std::string config, eval_data, device, save_type, schedule, optimizer, dtype;
+  std::string tune_vision, tune_resampler, tune_llm;  // "on", "off" or empty
+  bool resume = false, from_scratch = false, adapter = false, gradient_checkpointing = false;
+  std::optional<double> epochs, learning_rate, warmup, weight_decay, clip, lora_alpha, lora_dropout;
+  std::optional<int64_t> samples, batch, accumulation, lora_rank, log_every, eval_every, save_every, stop_after;
+  std::optional<std::string> lora_targets;
+  std::vector<std::string> lora_save;
+
   bool markdown = false;
   bool help = false;
 };
 
 /// Where a row's value goes.
-using Field = std::variant<std::vector<MediaFile> Options::*, bool Options::*, std::string Options::*, std::optional<std::string> Options::*,
-                           std::vector<std::string> Options::*, std::optional<int64_t> Options::*,
-                           std::vector<int64_t> Options::*, std::optional<double> Options::*>;
+using Field =
+    std::variant<std::vector<MediaFile> Options::*, bool Options::*, std::string Options::*,
+                 std::optional<std::string> Options::*, std::vector<std::string> Options::*,
+                 std::optional<int64_t> Options::*, std::vector<int64_t> Options::*, std::optional<double> Options::*>;
 
 struct OptionRow {
   std::string_view verbs;  // names of the verbs that take it, separated by blanks; "*": all; "train-check": train check

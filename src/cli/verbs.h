@@ -14,6 +14,7 @@ int run_verify(const Options& options);
 int run_bench(const Options& options);
 int run_merge(const Options& options);
 int run_train_check(const Options& options);
+int run_train_sft(const Options& options);
 int run_doctor(const Options& options);
 int run_version(const Options& options);
 int run_completion(const Options& options);

@@ -55,7 +55,7 @@ Json write_keys(const Keys& keys) {
 }
 
 Keys data_keys(DataConfig& d) {
-  return {key("file", d.file), key("plugin", d.plugin), key("options", d.options)};
+  return {key("file", d.file), key("plugin", d.plugin), key("options", d.options), key("media_root", d.media_root)};
 }
 Key data_key(std::string name, DataConfig& data, const std::string& source) {
   return {name,
@@ -67,7 +67,9 @@ Key data_key(std::string name, DataConfig& data, const std::string& source) {
               read_keys(json, source + ": " + name, data_keys(data));
             }
           },
-          [&data] { return data.plugin.empty() ? Json(data.file) : write_keys(data_keys(data)); }};
+          [&data] {
+            return data.plugin.empty() && data.media_root.empty() ? Json(data.file) : write_keys(data_keys(data));
+          }};
 }
 
 Keys schedule_keys(StageConfig& s) {

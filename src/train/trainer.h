@@ -15,6 +15,7 @@ namespace minicpm {
 struct TrainProgress {
   std::string_view stage;
   int64_t step = 0, steps = 0;  // updates over all stages
+  int64_t first_step = 0;       // done before this call
   double loss = 0;              // mean over the updates since the last report
   double tokens_per_second = 0;
   double samples_per_second = 0;

@@ -36,6 +36,8 @@ std::unique_ptr<SampleSource> open_source(const DataConfig& data, const ModelCon
   if (!data.plugin.empty()) return load_plugin_source(data.plugin, data.options);
   DatasetOptions options;
   options.temporal = config.version->temporal;
+  options.slices = config.slices;
+  options.media_root = data.media_root;
   return JsonDataset::open(data.file, options);
 }
 
@@ -115,6 +117,18 @@ std::vector<std::vector<const EncodedSample*>> BatchStream::micro_batches(int64_
     }
   }
   return result;
+}
+
+int64_t BatchStream::waiting_patches() const {
+  int64_t patches = 0;
+  for (const auto& sample : encoded_) {
+    if (sample == nullptr) continue;
+    for (const auto& item : sample->input.media) {
+      for (const Patches& slice : item->slices)
+        patches += int64_t{slice.h} * slice.w;
+    }
+  }
+  return patches;
 }
 
 }  // namespace minicpm::train

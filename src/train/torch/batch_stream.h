@@ -33,6 +33,9 @@ class BatchStream {
   /// The micro-batches of this process for update `step`: [accumulation][batch]. Valid until the next call.
   std::vector<std::vector<const EncodedSample*>> micro_batches(int64_t step);
 
+  /// Patches of all samples that are encoded at present.
+  int64_t waiting_patches() const;
+
  private:
   int64_t sample_index(int64_t number) const;
   void draw_window(int64_t window);

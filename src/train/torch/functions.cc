@@ -55,11 +55,11 @@ void in_parts(int64_t rows, Body body) {
 }
 
 struct LinearFunction : Function<LinearFunction> {
-  static Tensor forward(AutogradContext* ctx, const Tensor& x, const Tensor& w, const Tensor& bias) {
+  static Tensor forward(AutogradContext* ctx, const Tensor& x, const Tensor& w, const c10::optional<Tensor>& bias) {
     const Tensor typed = w.to(x.scalar_type());
     ctx->save_for_backward({x, typed});
-    ctx->saved_data["bias"] = bias.defined();
-    return at::linear(x, typed, bias.defined() ? bias.to(x.scalar_type()) : Tensor());
+    ctx->saved_data["bias"] = bias.has_value();
+    return at::linear(x, typed, bias.has_value() ? bias->to(x.scalar_type()) : Tensor());
   }
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
     const auto saved = ctx->get_saved_variables();
@@ -346,7 +346,9 @@ struct CrossEntropyFunction : Function<CrossEntropyFunction> {
 namespace fn {
 
 Tensor linear(const Tensor& x, const Tensor& w, const Tensor& bias) {
-  if (fused(x)) return LinearFunction::apply(x.contiguous(), w, bias);
+  if (fused(x)) {
+    return LinearFunction::apply(x.contiguous(), w, bias.defined() ? c10::optional<Tensor>(bias) : c10::nullopt);
+  }
   return at::linear(x, w.to(x.scalar_type()), bias.defined() ? bias.to(x.scalar_type()) : Tensor());
 }
 

@@ -135,6 +135,7 @@ TrainResult Session::run() {
     write_file_atomically(fs::path(config_.out) / "train.json", train_config_json(config_).dump(2) + "\n");
   }
   started_ = last_save_ = now();
+  first_step_ = state_.step;
   for (const StageConfig& stage : config_.stages) {
     const auto source = open_source(stage.data, description_.config);
     StreamOptions options;
@@ -142,7 +143,7 @@ TrainResult Session::run() {
     stage_steps_.push_back(BatchStream(*processor_, *source, stage, options).steps());
   }
   const auto stages = static_cast<int64_t>(config_.stages.size());
-  while (state_.stage < stages && !stop_requested()) {
+  while (state_.stage < stages && !stopping_) {
     run_stage(state_.stage);
     if (state_.stage_step < stage_steps_[state_.stage]) break;  // stopped
     ++state_.stage;
@@ -177,13 +178,13 @@ void Session::run_stage(size_t index) {
     say("skipped: " + reason);
   };
   BatchStream stream(*processor_, *source, stage, options);
-  if (!planned_) plan_memory(stream, stage);
+  if (!planned_) plan_memory(stream);
   planned_ = true;
 
   double since = now();
   int64_t updates = 0;
   Update sum;
-  while (state_.stage_step < stream.steps() && !stop_requested()) {
+  while (state_.stage_step < stream.steps() && !stopping_) {
     const Update last = update(stream, stage, state_.stage_step);
     ++state_.step, ++state_.stage_step, ++updates, ++updates_of_call_;
     state_.samples += static_cast<int64_t>(last.counts.samples);
@@ -202,10 +203,12 @@ void Session::run_stage(size_t index) {
       since += now() - before;  // evaluation is no part of the speed
     }
     // The first process decides by its clock, all act together.
-    double save = config_.save_every > 0 ? state_.step % config_.save_every == 0
-                                         : first() && now() - last_save_ > 60 * config_.save_minutes;
-    communicator_->all_reduce_sum(std::span(&save, 1));
-    if (!end && save > 0) save_checkpoint();
+    const bool due = config_.save_every > 0 ? state_.step % config_.save_every == 0
+                                            : first() && now() - last_save_ > 60 * config_.save_minutes;
+    double flags[] = {due ? 1.0 : 0.0, hooks_.stop != nullptr && *hooks_.stop ? 1.0 : 0.0};
+    communicator_->all_reduce_sum(std::span(flags));
+    stopping_ = stopping_ || flags[1] > 0;
+    if (!end && flags[0] > 0) save_checkpoint();
     if (config_.stop_after > 0 && updates_of_call_ >= config_.stop_after) return;
   }
 }
@@ -343,6 +346,7 @@ void Session::log(const StageConfig& stage, const Update& sum, int64_t updates, 
   TrainProgress progress;
   progress.stage = stage.name;
   progress.step = state_.step;
+  progress.first_step = first_step_;
   for (int64_t steps : stage_steps_)
     progress.steps += steps;
   progress.loss = record.loss;
@@ -351,7 +355,7 @@ void Session::log(const StageConfig& stage, const Update& sum, int64_t updates, 
   hooks_.progress(progress);
 }
 
-void Session::plan_memory(BatchStream& stream, const StageConfig& stage) {
+void Session::plan_memory(BatchStream& stream) {
   TrainingMemoryRequest request;
   for (const auto& samples : stream.micro_batches(state_.stage_step)) {
     int64_t longest = 0, patches = 0, trained = 0;
@@ -368,6 +372,7 @@ void Session::plan_memory(BatchStream& stream, const StageConfig& stage) {
     request.batch_patches = std::max(request.batch_patches, patches);
     request.trained_tokens = std::max(request.trained_tokens, trained);
   }
+  request.waiting_patches = stream.waiting_patches();
   request.total_parameters = parameters_.count();
   for (const auto& [name, value] : optimizer_->parameters()) {
     request.trained_parameters += value.numel();
@@ -378,7 +383,7 @@ void Session::plan_memory(BatchStream& stream, const StageConfig& stage) {
   request.gradient_checkpointing = config_.gradient_checkpointing;
   const TrainingMemoryPlan plan = plan_training_memory(description_.config, request);
   say(training_memory_table(plan));
-  require_training_memory(plan, machine_memory().available_bytes);
+  require_training_memory(plan, training_memory_available());
 }
 
 std::vector<Scalar> Session::evaluate_set(const EvalSet& set) {

@@ -39,7 +39,7 @@ class Session {
   void load_parameters();
   void choose_trained();
   void resume(const std::filesystem::path& checkpoint);
-  void plan_memory(BatchStream& stream, const StageConfig& stage);
+  void plan_memory(BatchStream& stream);
   void run_stage(size_t index);
   Update update(BatchStream& stream, const StageConfig& stage, int64_t step);
   Counts count(const std::vector<std::vector<const EncodedSample*>>& micro, const StageConfig& stage) const;
@@ -53,7 +53,6 @@ class Session {
   void save_checkpoint();
   void save_result();
   bool first() const { return communicator_->rank() == 0; }
-  bool stop_requested() const { return hooks_.stop != nullptr && *hooks_.stop; }
   void say(const std::string& line) const;
 
   TrainConfig config_;
@@ -70,8 +69,8 @@ class Session {
   std::vector<int64_t> stage_steps_;
   TrainResult result_;
   double seconds_before_ = 0, started_ = 0, last_save_ = 0;
-  int64_t updates_of_call_ = 0, skipped_in_a_row_ = 0;
-  bool planned_ = false;
+  int64_t first_step_ = 0, updates_of_call_ = 0, skipped_in_a_row_ = 0;
+  bool planned_ = false, stopping_ = false;
 };
 
 }  // namespace minicpm::train
