@@ -180,6 +180,21 @@ TEST_F(EncodeTest, ThePromptIsWhatInferenceWouldSee) {
   EXPECT_GT(thinking, 5);
 }
 
+TEST_F(EncodeTest, OtherVersions) {
+  const std::vector<Message> messages = {text_message("user", "1?"), text_message("assistant", "one"),
+                                         text_message("user", "2?"), text_message("assistant", " two")};
+  const auto learned_by = [&](std::string_view version) {
+    ModelConfig config = tiny_.config;
+    config.version = version_by_key(version);
+    const Processor processor(config, *tiny_.tokenizer);
+    return learned_texts(encode_sample(processor, {messages, {}, ""}, options_), *tiny_.tokenizer);
+  };
+  EXPECT_THAT(learned_by("v26"), ElementsAre("one<|im_end|>", " two<|im_end|>"));
+  EXPECT_THAT(learned_by("v40"), ElementsAre("one<|im_end|>", " two<|im_end|>"));
+  EXPECT_THAT(error_text([&] { learned_by("minicpm"); }), HasSubstr("chat template is not supported"));
+  EXPECT_THAT(error_text([&] { learned_by("llama"); }), HasSubstr("no token <|start_header_id|>"));
+}
+
 TEST_F(EncodeTest, PromptAndAnswerAreTheWholeTemplate) {
   for (const ChatFamily family : {ChatFamily::kQwen3, ChatFamily::kQwen2, ChatFamily::kMiniCpm4, ChatFamily::kOmni45}) {
     for (const std::string answer : {"four", "\nfour \n", "<think>\na\n\nb\n</think>\n\nfour", "<box>1</box>"}) {
