@@ -111,4 +111,51 @@ void CaseChecker::finish() {
   }
 }
 
+namespace {
+
+/// pixel_values [3, patch, patch * L] -> rows of patches [L, 3 * patch * patch].
+Patches read_patches(const WeightSource& inputs, const std::string& name, const PatchGrid& grid, int64_t side) {
+  const std::vector<float> pixels = read_floats(inputs, name);
+  const int64_t count = int64_t{grid.h} * grid.w;
+  if (static_cast<int64_t>(pixels.size()) != 3 * side * side * count) {
+    fail(ErrorCode::kBadFile, "{}: {}: expected {} values for {} x {} patches, found {}", inputs.path(), name,
+         3 * side * side * count, grid.h, grid.w, pixels.size());
+  }
+  Patches patches{grid.h, grid.w, std::vector<float>(pixels.size())};
+  float* out = patches.values.data();
+  for (int64_t patch = 0; patch < count; ++patch) {
+    for (int64_t row = 0; row < 3 * side; ++row)
+      out = std::copy_n(pixels.data() + (row * count + patch) * side, side, out);
+  }
+  return patches;
+}
+
+}  // namespace
+
+MediaItem read_case_media(const WeightSource& inputs, const Json& case_json, const std::string& prefix,
+                          const std::string& temporal_key, int64_t patch_size) {
+  MediaItem item;
+  const std::vector<int64_t> sizes = read_ints(inputs, prefix + "tgt_sizes");
+  std::vector<PatchGrid> grids;
+  for (size_t i = 0; i < sizes.size() / 2; ++i) {
+    grids.push_back({static_cast<int>(sizes[2 * i]), static_cast<int>(sizes[2 * i + 1])});
+    item.slices.push_back(read_patches(inputs, fmt::format("{}pixel_values.{}", prefix, i), grids[i], patch_size));
+  }
+  if (!case_json.contains(temporal_key)) {
+    for (const PatchGrid& grid : grids)
+      item.groups.push_back({{grid}, {}});
+    return item;
+  }
+  size_t next = 0;
+  for (const Json& ids : case_json.at(temporal_key)) {
+    ResamplerGroup group;
+    for (const Json& id : ids) {
+      group.slices.push_back(grids.at(next++));
+      group.frame_ids.push_back(id.get<int32_t>());
+    }
+    item.groups.push_back(std::move(group));
+  }
+  return item;
+}
+
 }  // namespace minicpm

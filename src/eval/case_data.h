@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/json.h"
+#include "engine/scheduler.h"
 #include "eval/verify.h"
 #include "io/weight_source.h"
 
@@ -22,6 +23,11 @@ double relative_l2(std::span<const float> actual, std::span<const float> expecte
 std::vector<float> read_floats(const WeightSource& source, std::string_view name);
 std::vector<int64_t> read_ints(const WeightSource& source, std::string_view name);
 std::vector<int64_t> read_shape(const WeightSource& source, std::string_view name);
+
+/// The slices `prefix`pixel_values.N with their sizes from `prefix`tgt_sizes, grouped by the case's lists of frame ids
+/// under `temporal_key`, else each on its own. Throws Error bad_file.
+MediaItem read_case_media(const WeightSource& inputs, const Json& case_json, const std::string& prefix,
+                          const std::string& temporal_key, int64_t patch_size);
 
 /// Compares what was computed with the expected tensors of one case and reports each.
 class CaseChecker {

@@ -69,45 +69,8 @@ class ModelCase {
     return json_.contains(key) ? folder_.parent_path() / json_.at(key).get<std::string>() : fallback;
   }
 
-  /// pixel_values [3, patch, patch * L] -> rows of patches [L, 3 * patch * patch].
-  Patches read_patches(const std::string& name, int64_t h, int64_t w) const {
-    const std::vector<float> pixels = read_floats(*inputs_, name);
-    const int64_t side = model_->config().vision->patch_size, count = h * w;
-    MINICPM_CHECK(static_cast<int64_t>(pixels.size()) == 3 * side * side * count);
-    Patches patches{static_cast<int>(h), static_cast<int>(w), std::vector<float>(pixels.size())};
-    float* out = patches.values.data();
-    for (int64_t patch = 0; patch < count; ++patch) {
-      for (int64_t row = 0; row < 3 * side; ++row) {
-        out = std::copy_n(pixels.data() + (row * count + patch) * side, side, out);
-      }
-    }
-    return patches;
-  }
-
-  /// Slices `prefix`pixel_values.i, grouped by the case's temporal ids, else each on its own.
   MediaItem read_media(const std::string& prefix, const std::string& temporal_key) const {
-    MediaItem item;
-    const std::vector<int64_t> sizes = read_ints(*inputs_, prefix + "tgt_sizes");
-    std::vector<PatchGrid> grids;
-    for (size_t i = 0; i < sizes.size() / 2; ++i) {
-      grids.push_back({static_cast<int>(sizes[2 * i]), static_cast<int>(sizes[2 * i + 1])});
-      item.slices.push_back(read_patches(fmt::format("{}pixel_values.{}", prefix, i), grids[i].h, grids[i].w));
-    }
-    if (!json_.contains(temporal_key)) {
-      for (const PatchGrid& grid : grids)
-        item.groups.push_back({{grid}, {}});
-      return item;
-    }
-    size_t next = 0;
-    for (const Json& ids : json_.at(temporal_key)) {
-      ResamplerGroup group;
-      for (const Json& id : ids) {
-        group.slices.push_back(grids.at(next++));
-        group.frame_ids.push_back(id.get<int32_t>());
-      }
-      item.groups.push_back(std::move(group));
-    }
-    return item;
+    return read_case_media(*inputs_, json_, prefix, temporal_key, model_->config().vision->patch_size);
   }
 
   void check_split(const std::string& expected_prefix, const std::string& trace, std::span<const Patches> slices) {

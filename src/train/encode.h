@@ -20,8 +20,8 @@ struct EncodeOptions {
 
 struct EncodedSample {
   ModelInput input;
-  /// [tokens]: the token's own id where it is to be learned (an assistant's text and its <|im_end|>), else kIgnoreLabel.
-  /// Not shifted: labels[i] is predicted from positions before i.
+  /// [tokens]: the token's own id where it is to be learned (an assistant's text and its <|im_end|>), else
+  /// kIgnoreLabel. Not shifted: labels[i] is predicted from positions before i.
   std::vector<int32_t> labels;
   int64_t trained_tokens = 0;
   /// For each slice of each media item, in order: the class of each half patch [h, 2 * w] (cells of patch / 2 columns

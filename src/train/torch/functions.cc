@@ -2,6 +2,8 @@
 
 #include <ATen/Parallel.h>
 
+#include <cstring>
+
 #include "train/torch/kernels.h"
 
 namespace minicpm::train {
@@ -59,7 +61,16 @@ struct LinearFunction : Function<LinearFunction> {
     const Tensor typed = w.to(x.scalar_type());
     ctx->save_for_backward({x, typed});
     ctx->saved_data["bias"] = bias.has_value();
-    return at::linear(x, typed, bias.has_value() ? bias->to(x.scalar_type()) : Tensor());
+    Tensor y = at::linear(x, typed);
+    if (bias.has_value()) {
+      const int64_t columns = y.size(-1);
+      with_type(y.scalar_type(), [&](auto type) {
+        at::parallel_for(0, y.numel() / columns, kRowsPerTask, [&](int64_t begin, int64_t end) {
+          add_bias(ptr<decltype(type)>(y), f32(*bias), begin, end, columns);
+        });
+      });
+    }
+    return y;
   }
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
     const auto saved = ctx->get_saved_variables();
@@ -229,20 +240,34 @@ struct AddFunction : Function<AddFunction> {
   }
 };
 
-/// Rows [start, start + count * len) of x [rows, heads, d] as [count * groups, (heads / groups) * len, d]: the heads of
-/// one group lie one after another, as softmax rows that share keys.
-Tensor gather_heads(const Tensor& x, int64_t start, int64_t count, int64_t len, int64_t groups) {
-  const int64_t heads = x.size(1), d = x.size(2);
-  return x.narrow(0, start, count * len)
-      .view({count, len, groups, heads / groups, d})
-      .permute({0, 2, 3, 1, 4})
-      .reshape({count * groups, heads / groups * len, d});
+/// Rows [start, start + count * len) of x [rows, heads, d] <-> [count * groups, heads / groups * len, d]: the heads of
+/// one group lie one after another, as softmax rows that share keys. Torch's own permuted copies of bf16 take as long
+/// as the products between them.
+template <typename Copy>
+void each_head(const Tensor& x, int64_t count, int64_t len, Copy copy) {
+  const int64_t heads = x.size(1), row = heads * x.size(2) * x.element_size();
+  const auto bytes = static_cast<size_t>(x.size(2) * x.element_size());
+  at::parallel_for(0, count * heads, 8, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t sequence = i / heads, head = i % heads;
+      for (int64_t t = 0; t < len; ++t)
+        copy((sequence * len + t) * row + head * static_cast<int64_t>(bytes),
+             (i * len + t) * static_cast<int64_t>(bytes), bytes);
+    }
+  });
 }
-void scatter_heads(const Tensor& from, Tensor& x, int64_t start, int64_t count, int64_t len, int64_t groups) {
-  const int64_t heads = x.size(1), d = x.size(2);
-  x.narrow(0, start, count * len)
-      .view({count, len, groups, heads / groups, d})
-      .copy_(from.view({count, groups, heads / groups, len, d}).permute({0, 3, 1, 2, 4}));
+Tensor gather_heads(const Tensor& x, int64_t start, int64_t count, int64_t len, int64_t groups) {
+  Tensor result = at::empty({count * groups, x.size(1) / groups * len, x.size(2)}, x.options());
+  const char* from = static_cast<const char*>(x.data_ptr()) + start * x.stride(0) * x.element_size();
+  char* to = static_cast<char*>(result.data_ptr());
+  each_head(x, count, len, [&](int64_t packed, int64_t split, size_t n) { std::memcpy(to + split, from + packed, n); });
+  return result;
+}
+void scatter_heads(const Tensor& split_heads, Tensor& x, int64_t start, int64_t count, int64_t len) {
+  const Tensor contiguous = split_heads.contiguous();
+  const char* from = static_cast<const char*>(contiguous.data_ptr());
+  char* to = static_cast<char*>(x.data_ptr()) + start * x.stride(0) * x.element_size();
+  each_head(x, count, len, [&](int64_t packed, int64_t split, size_t n) { std::memcpy(to + packed, from + split, n); });
 }
 
 struct AttentionFunction : Function<AttentionFunction> {
@@ -261,7 +286,7 @@ struct AttentionFunction : Function<AttentionFunction> {
           softmax(ptr<decltype(type)>(p), begin, end, p.size(2), static_cast<float>(scale), causal ? r[2] : 0);
         });
       });
-      scatter_heads(at::bmm(p, vs), out, r[1], n, r[2], groups);
+      scatter_heads(at::bmm(p, vs), out, r[1], n, r[2]);
       saved.insert(saved.end(), {qs, ks, vs, p});
     }
     ctx->save_for_backward(saved);
@@ -283,7 +308,7 @@ struct AttentionFunction : Function<AttentionFunction> {
       const int64_t *r = runs.data() + i, n = r[0];
       const Tensor *s = saved.data() + i / 5 * 4, &p = s[3];
       const Tensor dys = gather_heads(dy, r[1], n, r[2], groups);
-      scatter_heads(at::bmm(p.transpose(1, 2), dys), dv, r[3], n, r[4], groups);
+      scatter_heads(at::bmm(p.transpose(1, 2), dys), dv, r[3], n, r[4]);
       const Tensor ds = at::bmm(dys, s[2].transpose(1, 2));
       with_type(p.scalar_type(), [&](auto type) {
         using T = decltype(type);
@@ -291,8 +316,8 @@ struct AttentionFunction : Function<AttentionFunction> {
           softmax_backward(ptr<T>(p), ptr<T>(ds), begin, end, p.size(2), scale);
         });
       });
-      scatter_heads(at::bmm(ds, s[1]), dq, r[1], n, r[2], groups);
-      scatter_heads(at::bmm(ds.transpose(1, 2), s[0]), dk, r[3], n, r[4], groups);
+      scatter_heads(at::bmm(ds, s[1]), dq, r[1], n, r[2]);
+      scatter_heads(at::bmm(ds.transpose(1, 2), s[0]), dk, r[3], n, r[4]);
     }
     return {dq, dk, dv, Tensor(), Tensor(), Tensor()};
   }

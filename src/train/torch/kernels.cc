@@ -263,6 +263,16 @@ MINICPM_INLINE void add_range(const float* x, const T* y, float* out, int64_t be
 }
 
 template <typename T>
+MINICPM_INLINE void add_bias_rows(T* x, const float* bias, int64_t begin, int64_t end, int64_t columns) {
+  for (int64_t r = begin; r < end; ++r) {
+    T* row = x + r * columns;
+#pragma omp simd
+    for (int64_t i = 0; i < columns; ++i)
+      store(row[i], load(row[i]) + bias[i]);
+  }
+}
+
+template <typename T>
 MINICPM_INLINE void column_sums_range(const T* x, float* sums, int64_t rows, int64_t columns, int64_t begin,
                                       int64_t end) {
   for (int64_t i = begin; i < end; ++i)
@@ -379,6 +389,10 @@ MINICPM_CLONES void adamw(float* w, const float* g, float* m, float* v, int64_t 
   template <>                                                                                                        \
   MINICPM_CLONES void add<T>(const float* x, const T* y, float* out, int64_t begin, int64_t end) {                   \
     add_range(x, y, out, begin, end);                                                                                \
+  }                                                                                                                  \
+  template <>                                                                                                        \
+  MINICPM_CLONES void add_bias<T>(T * x, const float* bias, int64_t begin, int64_t end, int64_t columns) {           \
+    add_bias_rows(x, bias, begin, end, columns);                                                                     \
   }                                                                                                                  \
   template <>                                                                                                        \
   MINICPM_CLONES void column_sums<T>(const T* x, float* sums, int64_t rows, int64_t columns, int64_t begin,          \

@@ -56,6 +56,10 @@ void rope(const T* x, const float* cos, const float* sin, T* y, int64_t begin, i
 template <typename T>
 void add(const float* x, const T* y, float* out, int64_t begin, int64_t end);
 
+/// x[r, :] += bias for rows [begin, end).
+template <typename T>
+void add_bias(T* x, const float* bias, int64_t begin, int64_t end, int64_t columns);
+
 /// Sums of columns [begin, end) over all rows of x [rows, columns].
 template <typename T>
 void column_sums(const T* x, float* sums, int64_t rows, int64_t columns, int64_t begin, int64_t end);

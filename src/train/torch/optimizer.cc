@@ -21,20 +21,21 @@ bool is_matrix_of_network(const std::string& name, const Tensor& p) {
   return true;
 }
 
-/// The nearest matrix with all singular values near one: five Newton-Schulz steps of an odd polynomial whose
-/// coefficients give a steep slope at zero (Jordan et al., 2024). In bf16, which the iteration tolerates.
+/// For each matrix of g [n, rows, columns] the nearest one with all singular values near one: five Newton-Schulz steps
+/// of an odd polynomial whose coefficients give a steep slope at zero (Jordan et al., 2024). In bf16, which the
+/// iteration tolerates.
 Tensor orthogonalise(const Tensor& g) {
   constexpr double kA = 3.4445, kB = -4.7750, kC = 2.0315;
-  const bool tall = g.size(0) > g.size(1);
-  Tensor x = (g / (g.norm() + 1e-7)).to(at::kBFloat16);
-  if (tall) x = x.t();
+  const bool tall = g.size(1) > g.size(2);
+  Tensor x = (g / (g.norm(2, {1, 2}, true) + 1e-7)).to(at::kBFloat16);
+  if (tall) x = x.transpose(1, 2);
   x = x.contiguous();
   for (int i = 0; i < 5; ++i) {
-    const Tensor a = at::mm(x, x.t());
-    const Tensor b = at::addmm(a, a, a, kB, kC);
-    x = at::addmm(x, b, x, kA, 1.0);
+    const Tensor a = at::bmm(x, x.transpose(1, 2));
+    const Tensor b = at::bmm(a, a).mul_(kC).add_(a, kB);
+    x = at::bmm(b, x).add_(x, kA);
   }
-  return (tall ? x.t() : x).to(at::kFloat);
+  return (tall ? x.transpose(1, 2) : x).to(at::kFloat);
 }
 
 }  // namespace
@@ -52,7 +53,7 @@ Optimizer::Optimizer(const OptimizerConfig& config, std::vector<std::pair<std::s
 
 void Optimizer::zero_grad() {
   for (auto& [name, p] : parameters_) {
-    if (p.grad().defined()) p.mutable_grad().zero_();
+    p.mutable_grad() = Tensor();  // the first gradient is then taken as it is
   }
 }
 
@@ -68,15 +69,18 @@ double Optimizer::grad_norm() const {
 
 void Optimizer::step(const std::vector<double>& rates, double gradient_scale) {
   at::NoGradGuard no_grad;
+  std::map<std::vector<int64_t>, std::vector<size_t>> matrices;  // by shape
   for (size_t i = 0; i < parameters_.size(); ++i) {
     if (rates[i] == 0 || !parameters_[i].second.grad().defined()) continue;
     states_[i].steps += 1;
     if (states_[i].v.defined()) {
       adamw_step(i, rates[i], gradient_scale);
     } else {
-      muon_step(i, rates[i], gradient_scale);
+      matrices[parameters_[i].second.sizes().vec()].push_back(i);
     }
   }
+  for (const auto& [shape, group] : matrices)
+    muon_step(group, rates, gradient_scale);
 }
 
 void Optimizer::adamw_step(size_t i, double rate, double gradient_scale) {
@@ -107,17 +111,23 @@ void Optimizer::adamw_step(size_t i, double rate, double gradient_scale) {
   p.addcdiv_(s.m, (s.v / step.correction2).sqrt_().add_(config_.eps), -rate / step.correction1);
 }
 
-void Optimizer::muon_step(size_t i, double rate, double gradient_scale) {
-  Tensor& p = parameters_[i].second;
-  State& s = states_[i];
-  const Tensor g = p.grad() * gradient_scale;
-  s.m.mul_(config_.momentum).add_(g);
-  const Tensor update = orthogonalise(g + s.m * config_.momentum);
-  // Entries of an orthogonal matrix have the size 1 / sqrt(longer side); 0.2 is the size of AdamW's usual updates, so
-  // both share one learning rate (Liu et al., 2025).
-  const double factor = 0.2 * std::sqrt(static_cast<double>(std::max(p.size(0), p.size(1))));
-  p.mul_(1 - rate * config_.weight_decay);
-  p.add_(update, -rate * factor);
+// Matrices of one shape go through the iteration together: many small products would cost more in calls than in sums.
+void Optimizer::muon_step(const std::vector<size_t>& group, const std::vector<double>& rates, double gradient_scale) {
+  std::vector<Tensor> updates;
+  for (size_t i : group) {
+    const Tensor g = parameters_[i].second.grad() * gradient_scale;
+    states_[i].m.mul_(config_.momentum).add_(g);
+    updates.push_back(g.add_(states_[i].m, config_.momentum));
+  }
+  const Tensor orthogonal = orthogonalise(at::stack(updates));
+  for (size_t n = 0; n < group.size(); ++n) {
+    Tensor& p = parameters_[group[n]].second;
+    // Entries of an orthogonal matrix have the size 1 / sqrt(longer side); 0.2 is the size of AdamW's usual updates, so
+    // both share one learning rate (Liu et al., 2025).
+    const double rate = rates[group[n]], factor = 0.2 * std::sqrt(static_cast<double>(std::max(p.size(0), p.size(1))));
+    p.mul_(1 - rate * config_.weight_decay);
+    p.add_(orthogonal[static_cast<int64_t>(n)], -rate * factor);
+  }
 }
 
 std::vector<std::pair<std::string, Tensor>> Optimizer::state() const {

@@ -35,7 +35,7 @@ class Optimizer {
     Tensor steps;  // [1] f32: updates done
   };
   void adamw_step(size_t i, double rate, double gradient_scale);
-  void muon_step(size_t i, double rate, double gradient_scale);
+  void muon_step(const std::vector<size_t>& group, const std::vector<double>& rates, double gradient_scale);
 
   OptimizerConfig config_;
   std::vector<std::pair<std::string, Tensor>> parameters_;

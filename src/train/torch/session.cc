@@ -307,9 +307,15 @@ Session::Update Session::update(BatchStream& stream, const StageConfig& stage, i
 
 void Session::average_gradients() {
   if (communicator_->size() == 1) return;
-  for (const auto& [name, value] : optimizer_->parameters()) {
-    Tensor& gradient = value.mutable_grad();
-    if (!gradient.defined()) gradient = at::zeros_like(value);  // this process had no such input
+  const auto& parameters = optimizer_->parameters();
+  std::vector<float> reached(parameters.size());  // by how many processes' samples
+  for (size_t i = 0; i < parameters.size(); ++i)
+    reached[i] = parameters[i].second.grad().defined() ? 1.0f : 0.0f;
+  communicator_->all_reduce_sum(std::span(reached));
+  for (size_t i = 0; i < parameters.size(); ++i) {
+    if (reached[i] == 0) continue;
+    Tensor& gradient = parameters[i].second.mutable_grad();
+    if (!gradient.defined()) gradient = at::zeros_like(parameters[i].second);
     gradient = gradient.contiguous();
     communicator_->all_reduce_sum(std::span(gradient.data_ptr<float>(), static_cast<size_t>(gradient.numel())));
   }

@@ -1,0 +1,223 @@
+// The torch model against the engine, and its gradients against finite differences.
+#include "train/torch/model.h"
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+
+#include "base/file_map.h"
+#include "eval/case_data.h"
+#include "io/safetensors.h"
+#include "support/machine.h"
+#include "support/random_model.h"
+
+namespace minicpm::train {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// What the engine computes for a whole prompt.
+std::vector<float> engine_logits(const LoadedModel& model, Sequence sequence) {
+  struct Last : Tracer {
+    void record(std::string_view name, const minicpm::Tensor& value) override {
+      if (name == "logits") logits.assign(value.f32(), value.f32() + value.numel());
+    }
+    std::vector<float> logits;
+  } tracer;
+  testing::Machine machine(model, 2, sequence.prompt_tokens, Precision::kExact);
+  machine.runner.set_tracer(&tracer);
+  machine.runner.set_all_logits(true);
+  machine.scheduler.add(sequence);
+  machine.runner.run(machine.scheduler.next());
+  machine.scheduler.remove(sequence);
+  return tracer.logits;
+}
+
+EncodedSample encoded(const Sequence& sequence) {
+  EncodedSample sample;
+  sample.input.tokens = sequence.tokens;
+  sample.input.media = sequence.media;
+  sample.labels = sequence.tokens;
+  sample.labels[0] = kIgnoreLabel;
+  return sample;
+}
+
+Tensor torch_logits(const TorchModel& model, const Batch& batch) {
+  Tensor rows;
+  if (batch.has_pictures()) rows = model.resample(batch, model.tower(batch));
+  return model.logits(model.decode(batch, rows), at::arange(batch.sequences * batch.length));
+}
+
+std::vector<float> values(const Tensor& x) {
+  const Tensor copy = x.to(at::kFloat).contiguous();
+  return {copy.data_ptr<float>(), copy.data_ptr<float>() + copy.numel()};
+}
+
+fs::path golden_folder() {
+  if (const char* folder = std::getenv("MINICPM_GOLDEN")) return folder;
+  const fs::path source = MINICPM_SOURCE_DIR;
+  const fs::path shared = source / "../shared/golden";
+  return fs::exists(shared) ? shared : source / "tests/golden";
+}
+
+TEST(TorchModel, AgreesWithTheEngineOnRandomModels) {
+  for (const bool tied : {false, true}) {
+    ModelConfig config = testing::tiny_config();
+    config.decoder.tied_embeddings = tied;
+    const auto source = testing::random_weights(config, 3);
+    const auto engine = LoadedModel::load_networks(config, testing::random_weights(config, 3), nullptr);
+    const Parameters parameters = Parameters::load(config, *source);
+    at::NoGradGuard no_grad;
+    const TorchModel model(config, parameters, {});
+    const Sequence prompt = testing::picture_prompt(5);
+    const EncodedSample sample = encoded(prompt);
+    const EncodedSample* list[] = {&sample};
+    const auto logits = values(torch_logits(model, make_batch(config, list)));
+    EXPECT_LT(testing::relative_l2(logits, engine_logits(*engine, prompt)), 1e-5) << "tied: " << tied;
+  }
+}
+
+TEST(TorchModel, AgreesWithTheEngineOnReferenceCheckpoints) {
+  int cases = 0;
+  for (const char* name : {"v45-full", "v45-llm", "v45-video"}) {
+    const fs::path folder = golden_folder() / name;
+    if (!fs::exists(folder / "case.json")) continue;
+    const Json json = parse_json(read_file(folder / "case.json", 64u << 20), name);
+    const auto from = [&](const char* key) {
+      return json.contains(key) ? golden_folder() / json.at(key).get<std::string>() : folder;
+    };
+    const ModelConfig config = read_hf_config(from("config_from") / "config.json", {});
+    const fs::path weights = from("weights_from") / "model.safetensors";
+    const auto engine = LoadedModel::load_networks(config, open_safetensors(weights), nullptr);
+    const auto inputs = open_safetensors(folder / "inputs.safetensors");
+    Sequence prompt;
+    for (int64_t id : read_ints(*inputs, "input_ids"))
+      prompt.tokens.push_back(static_cast<int32_t>(id));
+    prompt.prompt_tokens = static_cast<int64_t>(prompt.tokens.size());
+    if (inputs->find("image_bound") != nullptr) {
+      auto item =
+          std::make_shared<MediaItem>(read_case_media(*inputs, json, "", "temporal_ids", config.vision->patch_size));
+      const auto bounds = read_ints(*inputs, "image_bound");
+      for (size_t i = 0; i < bounds.size(); i += 2)
+        item->spans.push_back(bounds[i]);
+      prompt.media.push_back(item);
+      prompt.media_rows.resize(1);
+    }
+    const Parameters parameters = Parameters::load(config, *open_safetensors(weights));
+    at::NoGradGuard no_grad;
+    const TorchModel model(config, parameters, {});
+    const EncodedSample sample = encoded(prompt);
+    const EncodedSample* list[] = {&sample};
+    const auto logits = values(torch_logits(model, make_batch(config, list)));
+    EXPECT_LT(testing::relative_l2(logits, engine_logits(*engine, prompt)), 1e-5) << name;
+    ++cases;
+  }
+  if (cases == 0) GTEST_SKIP() << "no reference checkpoint under " << golden_folder();
+}
+
+TEST(TorchModel, AgreesWithTheEngineOnReferencePictures) {
+  const fs::path folder = golden_folder() / "v45-vision";
+  if (!fs::exists(folder / "case.json")) GTEST_SKIP() << "no reference case at " << folder;
+  const Json json = parse_json(read_file(folder / "case.json", 64u << 20), "v45-vision");
+  const fs::path weights = golden_folder() / json.at("weights_from").get<std::string>();
+  const ModelConfig config = read_hf_config(weights / "config.json", {});
+  const Parameters parameters = Parameters::load(config, *open_safetensors(weights / "model.safetensors"));
+  const auto engine = LoadedModel::load_networks(config, open_safetensors(weights / "model.safetensors"), nullptr);
+  const auto inputs = open_safetensors(folder / "inputs.safetensors");
+  at::NoGradGuard no_grad;
+  const TorchModel model(config, parameters, {});
+  const auto backend = make_cpu_backend({.num_threads = 2, .isa = ""});
+  for (const char* name : {"single", "single_tid", "batch", "video", "video_mixed"}) {
+    auto item = std::make_shared<MediaItem>(read_case_media(
+        *inputs, json, std::string(name) + "/", std::string("temporal_ids_") + name, config.vision->patch_size));
+    // Query rows stand one group after another, so that the text rows give the order of the groups.
+    EncodedSample sample;
+    const int64_t queries = config.resampler->query_num, groups = static_cast<int64_t>(item->groups.size());
+    sample.input.tokens.assign(groups * queries, 0);
+    sample.labels.assign(groups * queries, kIgnoreLabel);
+    for (int64_t g = 0; g < groups; ++g)
+      item->spans.push_back(g * queries);
+    sample.input.media = {item};
+    const EncodedSample* list[] = {&sample};
+    const Batch batch = make_batch(config, list);
+    const Tensor rows = model.resample(batch, model.tower(batch));
+    const Tensor ordered = at::empty_like(rows).index_copy_(0, batch.image_rows, rows);
+
+    std::vector<const Patches*> slices;
+    for (const Patches& slice : item->slices)
+      slices.push_back(&slice);
+    Arena arena;
+    Context ctx{*backend, arena, Precision::kExact, nullptr};
+    const minicpm::Tensor expected = engine->encode(ctx, slices, item->groups);
+    EXPECT_LT(testing::relative_l2(values(ordered), std::span(expected.f32(), expected.numel())), 1e-5) << name;
+  }
+}
+
+TEST(TorchModel, PaddingAndOrderDoNotChangeASample) {
+  const ModelConfig config = testing::tiny_config();
+  const Parameters parameters = Parameters::load(config, *testing::random_weights(config, 3));
+  at::NoGradGuard no_grad;
+  const TorchModel model(config, parameters, {});
+  const EncodedSample pictures = encoded(testing::picture_prompt(5)), text = encoded(testing::text_prompt(40, 6));
+  const EncodedSample* one[] = {&text};
+  const EncodedSample* both[] = {&pictures, &text};
+  const Tensor alone = torch_logits(model, make_batch(config, one));
+  const Batch batch = make_batch(config, both);
+  const Tensor second = torch_logits(model, batch).narrow(0, batch.length, 40);
+  EXPECT_LT(testing::relative_l2(values(second), values(alone)), 1e-6);
+}
+
+double loss_of(const TorchModel& model, const Batch& batch, Tensor* out = nullptr) {
+  Tensor rows;
+  if (batch.has_pictures()) rows = model.resample(batch, model.tower(batch));
+  const Tensor logits = model.logits(model.decode(batch, rows), batch.loss_rows);
+  const Tensor weights = at::full({batch.targets.size(0)}, 0.01, at::kDouble);
+  const Tensor loss = fn::cross_entropy(logits, batch.targets, weights).value;
+  if (out != nullptr) *out = loss;
+  return loss.item<double>();
+}
+
+/// Central differences in double along a random direction of every parameter tensor.
+TEST(TorchModel, GradientsAreThoseOfFiniteDifferences) {
+  const ModelConfig config = testing::tiny_config();
+  Parameters parameters = Parameters::load(config, *testing::random_weights(config, 3), at::kDouble);
+  LoraConfig lora;
+  lora.r = 3;
+  parameters.add_lora(lora, 4);
+  torch::manual_seed(8);
+  for (const auto& [name, value] : parameters.all()) {
+    if (name.ends_with("lora_B")) at::NoGradGuard(), value.copy_(0.1 * at::randn_like(value));
+    value.set_requires_grad(true);
+  }
+  for (const bool checkpointing : {false, true}) {
+    ModelOptions options;
+    options.compute = at::kDouble;
+    options.gradient_checkpointing = checkpointing;
+    options.lora_scale = 1.5;
+    const TorchModel model(config, parameters, options);
+    const EncodedSample sample = encoded(testing::picture_prompt(5));
+    const EncodedSample* list[] = {&sample};
+    const Batch batch = make_batch(config, list, at::kDouble);
+    Tensor loss;
+    loss_of(model, batch, &loss);
+    for (const auto& [name, value] : parameters.all())
+      value.mutable_grad() = Tensor();
+    loss.backward();
+    at::NoGradGuard no_grad;
+    for (const auto& [name, value] : parameters.all()) {
+      ASSERT_TRUE(value.grad().defined()) << name;
+      const Tensor direction = at::randn_like(value) / std::sqrt(static_cast<double>(value.numel()));
+      constexpr double kStep = 1e-4;
+      value.add_(direction, kStep);
+      const double above = loss_of(model, batch);
+      value.sub_(direction, 2 * kStep);
+      const double below = loss_of(model, batch);
+      value.add_(direction, kStep);
+      const double expected = (above - below) / (2 * kStep), found = (value.grad() * direction).sum().item<double>();
+      EXPECT_NEAR(found, expected, 1e-6 * (std::abs(expected) + 1e-3)) << name << ", checkpointing " << checkpointing;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace minicpm::train
