@@ -40,7 +40,7 @@ struct TrainResult {
 /// by the first. Throws Error: unsupported when the build has no libtorch, out_of_memory, bad_file, io, ...
 TrainResult run_training(const TrainConfig& config, const TrainHooks& hooks, Communicator& communicator);
 
-/// Whether run_training() can work: the library is there. `path` gets where it was looked for, if not null.
-bool training_available(std::string* path = nullptr);
+/// Whether run_training() can work: the library is there.
+bool training_available();
 
 }  // namespace minicpm

@@ -1,4 +1,4 @@
-#include "media/ffmpeg_demuxer.h"
+#include "media/ffmpeg/ffmpeg_demuxer.h"
 
 extern "C" {
 #include <libavutil/avstring.h>

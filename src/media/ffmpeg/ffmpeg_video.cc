@@ -13,7 +13,7 @@ extern "C" {
 #include "base/error.h"
 #include "base/log.h"
 #include "media/decoders.h"
-#include "media/ffmpeg_demuxer.h"
+#include "media/ffmpeg/ffmpeg_demuxer.h"
 #include "media/packet_index.h"
 
 namespace minicpm {
@@ -312,8 +312,13 @@ class FfmpegVideo : public VideoSource {
 
 }  // namespace
 
-std::unique_ptr<VideoSource> open_ffmpeg(const VideoFile& file) {
-  return std::make_unique<FfmpegVideo>(file);
-}
-
 }  // namespace minicpm
+
+/// What the library exports. `log` is the program's: this library has a sink of its own.
+extern "C" __attribute__((visibility("default"))) void minicpm_open_ffmpeg(
+    const minicpm::VideoFile& file, std::unique_ptr<minicpm::VideoSource>& source,
+    void (*log)(minicpm::LogLevel, std::string_view)) {
+  static const bool kOnce = (minicpm::set_log_sink(log), true);
+  (void)kOnce;
+  source = std::make_unique<minicpm::FfmpegVideo>(file);
+}
