@@ -115,9 +115,10 @@ int run_train_sft(const Options& options) {
   TrainHooks hooks;
   hooks.progress = [&](const TrainProgress& p) {
     if (!progress) {
-      progress.emplace(p.steps,
-                       ProgressOptions{.label = "training", .unit_name = "updates", .style = progress_style(quiet)},
-                       p.first_step);
+      progress.emplace(
+          p.steps, ProgressOptions{.label = "training", .unit_name = "updates", .style = progress_style(quiet)},
+          p.first_step);
+      return;
     }
     progress->update(p.step, fmt::format("{}  loss {:.4f}  {} tok/s  {} samples/s", p.stage, p.loss,
                                          rate_text(p.tokens_per_second), rate_text(p.samples_per_second)));

@@ -22,7 +22,7 @@ struct TrainProgress {
 };
 
 struct TrainHooks {
-  std::function<void(const TrainProgress&)> progress;
+  std::function<void(const TrainProgress&)> progress;     // once before the first update, then after logged ones
   std::function<void(std::string_view)> message;  // one line, without its end: plans, evaluations, checkpoints
   const std::atomic<bool>* stop = nullptr;        // set: write a checkpoint and return
 };

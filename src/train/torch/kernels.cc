@@ -330,6 +330,35 @@ MINICPM_CLONES void adamw(float* w, const float* g, float* m, float* v, int64_t 
   }
 }
 
+MINICPM_CLONES void muon_momentum(const float* g, float* m, float* out, int64_t begin, int64_t end,
+                                  float gradient_scale, float momentum) {
+#pragma omp simd
+  for (int64_t i = begin; i < end; ++i) {
+    const float gi = g[i] * gradient_scale;
+    m[i] = momentum * m[i] + gi;
+    out[i] = gi + momentum * m[i];
+  }
+}
+
+MINICPM_CLONES void muon_apply(float* w, const float* update, int64_t begin, int64_t end, float keep, float rate) {
+#pragma omp simd
+  for (int64_t i = begin; i < end; ++i)
+    w[i] = keep * w[i] - rate * update[i];
+}
+
+MINICPM_CLONES void diagonal_sum(const Bf16* x, const Bf16* y, Bf16* out, int64_t begin, int64_t end, int64_t n,
+                                 float a, float b, float c) {
+  for (int64_t r = begin; r < end; ++r) {
+    const Bf16 *from = x + r * n, *other = y + r * n;
+    Bf16* to = out + r * n;
+#pragma omp simd
+    for (int64_t i = 0; i < n; ++i)
+      store(to[i], b * load(from[i]) + c * load(other[i]));
+    const int64_t d = r % n;
+    store(to[d], a + b * load(from[d]) + c * load(other[d]));
+  }
+}
+
 // Attributes do not reach template instances, so each pair of types is a function of its own.
 #define MINICPM_NORMS(X, Y)                                                                                        \
   template <>                                                                                                      \

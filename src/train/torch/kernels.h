@@ -77,4 +77,13 @@ struct AdamW {
 void adamw(float* w, const float* g, float* m, float* v, int64_t begin, int64_t end, float gradient_scale,
            const AdamW& step);
 
+/// Momentum of Muon: g *= gradient_scale, m = momentum * m + g, out = g + momentum * m.
+void muon_momentum(const float* g, float* m, float* out, int64_t begin, int64_t end, float gradient_scale,
+                   float momentum);
+/// w = keep * w - rate * update.
+void muon_apply(float* w, const float* update, int64_t begin, int64_t end, float keep, float rate);
+/// out = b * x + c * y, plus `a` on the diagonal: rows [begin, end) of n x n matrices that lie one after another.
+void diagonal_sum(const Bf16* x, const Bf16* y, Bf16* out, int64_t begin, int64_t end, int64_t n, float a, float b,
+                  float c);
+
 }  // namespace minicpm::train

@@ -21,19 +21,37 @@ bool is_matrix_of_network(const std::string& name, const Tensor& p) {
   return true;
 }
 
+Bf16* bf16(const Tensor& x) {
+  return static_cast<Bf16*>(x.data_ptr());
+}
+float* f32(const Tensor& x) {
+  return x.data_ptr<float>();
+}
+bool plain(const Tensor& x) {
+  return x.device().is_cpu() && x.scalar_type() == at::kFloat && x.is_contiguous();
+}
+
 /// For each matrix of g [n, rows, columns] the nearest one with all singular values near one: five Newton-Schulz steps
 /// of an odd polynomial whose coefficients give a steep slope at zero (Jordan et al., 2024). In bf16, which the
 /// iteration tolerates.
 Tensor orthogonalise(const Tensor& g) {
-  constexpr double kA = 3.4445, kB = -4.7750, kC = 2.0315;
+  constexpr float kA = 3.4445f, kB = -4.7750f, kC = 2.0315f;
   const bool tall = g.size(1) > g.size(2);
   Tensor x = (g / (g.norm(2, {1, 2}, true) + 1e-7)).to(at::kBFloat16);
   if (tall) x = x.transpose(1, 2);
   x = x.contiguous();
-  for (int i = 0; i < 5; ++i) {
-    const Tensor a = at::bmm(x, x.transpose(1, 2));
-    const Tensor b = at::bmm(a, a).mul_(kC).add_(a, kB);
-    x = at::bmm(b, x).add_(x, kA);
+  for (int i = 0; i < 5; ++i) {  // x = (a + b x x^T + c (x x^T)^2) x
+    const Tensor square = at::bmm(x, x.transpose(1, 2)), fourth = at::bmm(square, square);
+    Tensor sum = at::empty_like(square);
+    const int64_t n = square.size(1);
+    if (x.device().is_cpu()) {
+      at::parallel_for(0, square.size(0) * n, 32, [&](int64_t begin, int64_t end) {
+        diagonal_sum(bf16(square), bf16(fourth), bf16(sum), begin, end, n, kA, kB, kC);
+      });
+    } else {
+      sum = square * kB + fourth * kC + kA * at::eye(n, square.options());
+    }
+    x = at::bmm(sum, x);
   }
   return (tall ? x.transpose(1, 2) : x).to(at::kFloat);
 }
@@ -97,7 +115,7 @@ void Optimizer::adamw_step(size_t i, double rate, double gradient_scale) {
   step.correction1 = static_cast<float>(1 - std::pow(config_.beta1, t));
   step.correction2 = static_cast<float>(1 - std::pow(config_.beta2, t));
   const Tensor g = p.grad().contiguous();
-  if (p.device().is_cpu() && p.scalar_type() == at::kFloat && p.is_contiguous()) {
+  if (plain(p)) {
     float *w = p.data_ptr<float>(), *m = s.m.data_ptr<float>(), *v = s.v.data_ptr<float>();
     const float* grad = g.data_ptr<float>();
     at::parallel_for(0, p.numel(), kElementsPerTask, [&](int64_t begin, int64_t end) {
@@ -113,20 +131,37 @@ void Optimizer::adamw_step(size_t i, double rate, double gradient_scale) {
 
 // Matrices of one shape go through the iteration together: many small products would cost more in calls than in sums.
 void Optimizer::muon_step(const std::vector<size_t>& group, const std::vector<double>& rates, double gradient_scale) {
-  std::vector<Tensor> updates;
-  for (size_t i : group) {
-    const Tensor g = parameters_[i].second.grad() * gradient_scale;
-    states_[i].m.mul_(config_.momentum).add_(g);
-    updates.push_back(g.add_(states_[i].m, config_.momentum));
+  const Tensor& shape = parameters_[group[0]].second;
+  Tensor updates = at::empty({static_cast<int64_t>(group.size()), shape.size(0), shape.size(1)}, shape.options());
+  for (size_t n = 0; n < group.size(); ++n) {
+    const Tensor &p = parameters_[group[n]].second, g = p.grad().contiguous(), &m = states_[group[n]].m;
+    Tensor update = updates[static_cast<int64_t>(n)];
+    if (plain(p)) {
+      at::parallel_for(0, p.numel(), kElementsPerTask, [&](int64_t begin, int64_t end) {
+        muon_momentum(f32(g), f32(m), f32(update), begin, end, static_cast<float>(gradient_scale),
+                      static_cast<float>(config_.momentum));
+      });
+    } else {
+      const Tensor scaled = g * gradient_scale;
+      m.mul_(config_.momentum).add_(scaled);
+      update.copy_(scaled + m * config_.momentum);
+    }
   }
-  const Tensor orthogonal = orthogonalise(at::stack(updates));
+  const Tensor orthogonal = orthogonalise(updates).contiguous();
   for (size_t n = 0; n < group.size(); ++n) {
     Tensor& p = parameters_[group[n]].second;
+    const Tensor update = orthogonal[static_cast<int64_t>(n)];
     // Entries of an orthogonal matrix have the size 1 / sqrt(longer side); 0.2 is the size of AdamW's usual updates, so
     // both share one learning rate (Liu et al., 2025).
-    const double rate = rates[group[n]], factor = 0.2 * std::sqrt(static_cast<double>(std::max(p.size(0), p.size(1))));
-    p.mul_(1 - rate * config_.weight_decay);
-    p.add_(orthogonal[static_cast<int64_t>(n)], -rate * factor);
+    const double longer = static_cast<double>(std::max(p.size(0), p.size(1)));
+    const double rate = rates[group[n]], keep = 1 - rate * config_.weight_decay, step = rate * 0.2 * std::sqrt(longer);
+    if (plain(p)) {
+      at::parallel_for(0, p.numel(), kElementsPerTask, [&](int64_t begin, int64_t end) {
+        muon_apply(f32(p), f32(update), begin, end, static_cast<float>(keep), static_cast<float>(step));
+      });
+    } else {
+      p.mul_(keep).add_(update, -step);
+    }
   }
 }
 

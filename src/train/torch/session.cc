@@ -142,6 +142,7 @@ TrainResult Session::run() {
     options.processes = communicator_->size();
     stage_steps_.push_back(BatchStream(*processor_, *source, stage, options).steps());
   }
+  report(config_.stages[std::min<size_t>(state_.stage, config_.stages.size() - 1)], {});
   const auto stages = static_cast<int64_t>(config_.stages.size());
   while (state_.stage < stages && !stopping_) {
     run_stage(state_.stage);
@@ -185,6 +186,7 @@ void Session::run_stage(size_t index) {
   int64_t updates = 0;
   Update sum;
   while (state_.stage_step < stream.steps() && !stopping_) {
+    if (config_.stop_after > 0 && updates_of_call_ >= config_.stop_after) return;
     const Update last = update(stream, stage, state_.stage_step);
     ++state_.step, ++state_.stage_step, ++updates, ++updates_of_call_;
     state_.samples += static_cast<int64_t>(last.counts.samples);
@@ -209,7 +211,6 @@ void Session::run_stage(size_t index) {
     communicator_->all_reduce_sum(std::span(flags));
     stopping_ = stopping_ || flags[1] > 0;
     if (!end && flags[0] > 0) save_checkpoint();
-    if (config_.stop_after > 0 && updates_of_call_ >= config_.stop_after) return;
   }
 }
 
@@ -348,16 +349,20 @@ void Session::log(const StageConfig& stage, const Update& sum, int64_t updates, 
   if (stage.answer_loss > 0) record.extra.emplace_back("answer_loss", sum.answers / n);
   if (stage.cell_loss > 0) record.extra.emplace_back("cell_loss", sum.cells / n);
   log_->add(record);
-  if (!hooks_.progress) return;
   TrainProgress progress;
+  progress.loss = record.loss;
+  progress.tokens_per_second = record.tokens_per_second;
+  progress.samples_per_second = sum.counts.samples / seconds;
+  report(stage, progress);
+}
+
+void Session::report(const StageConfig& stage, TrainProgress progress) const {
+  if (!first() || !hooks_.progress) return;
   progress.stage = stage.name;
   progress.step = state_.step;
   progress.first_step = first_step_;
   for (int64_t steps : stage_steps_)
     progress.steps += steps;
-  progress.loss = record.loss;
-  progress.tokens_per_second = record.tokens_per_second;
-  progress.samples_per_second = sum.counts.samples / seconds;
   hooks_.progress(progress);
 }
 

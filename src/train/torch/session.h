@@ -48,6 +48,7 @@ class Session {
   void average_gradients();
   std::vector<double> rates(const StageConfig& stage, double factor) const;
   void log(const StageConfig& stage, const Update& last, int64_t updates, double seconds);
+  void report(const StageConfig& stage, TrainProgress progress) const;
   void evaluate();
   std::vector<Scalar> evaluate_set(const EvalSet& set);
   void save_checkpoint();
