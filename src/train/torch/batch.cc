@@ -167,6 +167,15 @@ void add_text(Batch& batch, std::span<const EncodedSample* const> samples) {
 
 }  // namespace
 
+Batch Batch::to(at::Device device) const {
+  Batch moved = *this;
+  for (Tensor* tensor : {&moved.pixels, &moved.position_ids, &moved.key_positions, &moved.key_rows, &moved.cells,
+                         &moved.ids, &moved.image_rows, &moved.loss_rows, &moved.targets}) {
+    if (tensor->defined()) *tensor = tensor->to(device);
+  }
+  return moved;
+}
+
 Batch make_batch(const ModelConfig& config, std::span<const EncodedSample* const> samples, at::ScalarType type) {
   Batch batch;
   add_text(batch, samples);

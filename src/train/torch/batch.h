@@ -32,6 +32,8 @@ struct Batch {
   int64_t tokens = 0;                  // without padding
 
   bool has_pictures() const { return pixels.defined(); }
+  /// All tensors on that device.
+  Batch to(at::Device device) const;
 };
 
 /// Samples in any order. `type` is that of the model's parameters (f32 or double).

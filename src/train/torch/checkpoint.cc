@@ -181,7 +181,9 @@ void write_adapter(const fs::path& folder, const TrainConfig& config, const Para
   adapter.config = *config.lora;
   adapter.config.base_model = config.model;
   const LoraSelection selection(adapter.config);
-  const auto view = [](const Tensor& t) {
+  std::vector<Tensor> held;  // what the views point to
+  const auto view = [&held](const Tensor& tensor) {
+    const Tensor& t = held.emplace_back(tensor.detach().to(at::kCPU).contiguous());
     Weight w;
     w.data = t.data_ptr();
     w.dtype = DType::kF32;

@@ -142,6 +142,11 @@ int64_t Parameters::count() const {
   return total;
 }
 
+void Parameters::to(at::Device device) {
+  for (auto& [name, value] : all_)
+    value = value.to(device);
+}
+
 void Parameters::add_lora(const LoraConfig& config, uint64_t seed) {
   const LoraSelection selection(config);
   at::Generator generator = at::detail::createCPUGenerator(seed);

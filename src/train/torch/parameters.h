@@ -32,6 +32,8 @@ class Parameters {
   const std::vector<std::pair<std::string, Tensor>>& all() const { return all_; }
   void add(std::string name, Tensor value);
   int64_t count() const;
+  /// Moves all tensors; before they are trained or viewed by a model.
+  void to(at::Device device);
 
   /// Adds A (random) and B (zero) for every adapted matrix, named "<module>.lora_A" and "<module>.lora_B". Throws Error
   /// invalid_request when nothing matches.

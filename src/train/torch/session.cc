@@ -43,6 +43,7 @@ Session::Session(const TrainConfig& config, const TrainHooks& hooks, Communicato
   if (config.device == "cuda" && !torch::cuda::is_available()) {
     fail(ErrorCode::kUnsupported, "device cuda: this libtorch finds no CUDA device");
   }
+  if (config.device == "cuda") device_ = at::Device(at::kCUDA, 0);
   description_ = read_description(find_model_files(config.model, ""));
   check_vocabulary(description_.config, *description_.tokenizer);
   if (description_.config.gguf) {
@@ -75,6 +76,7 @@ void Session::load_parameters() {
     parameters_.add("cells.weight", at::randn({outputs, width}, generator) / std::sqrt(static_cast<double>(width)));
     parameters_.add("cells.bias", at::zeros({outputs}));
   }
+  parameters_.to(device_);
 }
 
 void Session::choose_trained() {
@@ -233,11 +235,18 @@ Session::Counts Session::count(const std::vector<std::vector<const EncodedSample
   return {values[0], values[1], values[2], values[3]};
 }
 
+Batch Session::batch_of(const std::vector<const EncodedSample*>& samples) const {
+  Batch batch = make_batch(description_.config, samples);
+  return device_.is_cpu() ? batch : batch.to(device_);
+}
+
 Tensor Session::cell_loss(const Batch& batch, const Tensor& features, double weight) const {
   const Tensor logits = fn::linear(features, parameters_.at("cells.weight"), parameters_.at("cells.bias"))
                             .reshape({-1, config_.cell_classes});
-  const Tensor weights = at::where(batch.cells.eq(0), at::full({}, kNothingWeight * weight), at::full({}, weight));
-  return fn::cross_entropy(logits, batch.cells, weights.to(at::kFloat)).value;
+  const auto options = at::TensorOptions(at::kFloat).device(device_);
+  const Tensor weights =
+      at::where(batch.cells.eq(0), at::full({}, kNothingWeight * weight, options), at::full({}, weight, options));
+  return fn::cross_entropy(logits, batch.cells, weights).value;
 }
 
 Session::Losses Session::losses(const Batch& batch, const StageConfig& stage, const Counts& counts) const {
@@ -255,7 +264,8 @@ Session::Losses Session::losses(const Batch& batch, const StageConfig& stage, co
   }
   if (answers) {
     const Tensor logits = model_->logits(model_->decode(batch, image_rows), batch.loss_rows);
-    const Tensor weights = at::full({batch.targets.size(0)}, 1.0 / std::max(counts.tokens, 1.0), at::kFloat);
+    const Tensor weights = at::full({batch.targets.size(0)}, 1.0 / std::max(counts.tokens, 1.0),
+                                    at::TensorOptions(at::kFloat).device(device_));
     const Tensor loss = fn::cross_entropy(logits, batch.targets, weights).value;
     result.answers = loss.item<double>();
     result.total = result.total.defined() ? result.total + loss * stage.answer_loss : loss * stage.answer_loss;
@@ -273,7 +283,7 @@ Session::Update Session::update(BatchStream& stream, const StageConfig& stage, i
   double sums[2] = {};
   for (const auto& samples : micro) {
     if (samples.empty()) continue;
-    const Losses part = losses(make_batch(description_.config, samples), stage, result.counts);
+    const Losses part = losses(batch_of(samples), stage, result.counts);
     if (!part.total.defined()) continue;
     part.total.backward();
     sums[0] += part.answers;
@@ -317,8 +327,9 @@ void Session::average_gradients() {
     if (reached[i] == 0) continue;
     Tensor& gradient = parameters[i].second.mutable_grad();
     if (!gradient.defined()) gradient = at::zeros_like(parameters[i].second);
-    gradient = gradient.contiguous();
-    communicator_->all_reduce_sum(std::span(gradient.data_ptr<float>(), static_cast<size_t>(gradient.numel())));
+    const Tensor sum = gradient.to(at::kCPU).contiguous();
+    communicator_->all_reduce_sum(std::span(sum.data_ptr<float>(), static_cast<size_t>(sum.numel())));
+    gradient = sum.to(device_);
   }
 }
 
@@ -394,7 +405,7 @@ void Session::plan_memory(BatchStream& stream) {
   request.gradient_checkpointing = config_.gradient_checkpointing;
   const TrainingMemoryPlan plan = plan_training_memory(description_.config, request);
   say(training_memory_table(plan));
-  require_training_memory(plan, training_memory_available());
+  if (device_.is_cpu()) require_training_memory(plan, training_memory_available());
 }
 
 std::vector<Scalar> Session::evaluate_set(const EvalSet& set) {
@@ -417,7 +428,7 @@ std::vector<Scalar> Session::evaluate_set(const EvalSet& set) {
     std::vector<const EncodedSample*> part;
     for (int64_t i = first; i < std::min(n, first + kBatch); ++i)
       part.push_back(samples[i].get());
-    const Batch batch = make_batch(description_.config, part);
+    const Batch batch = batch_of(part);
     Tensor features, image_rows;
     if (batch.has_pictures()) {
       features = model_->tower(batch);
@@ -431,11 +442,13 @@ std::vector<Scalar> Session::evaluate_set(const EvalSet& set) {
       }
     }
     const Tensor logits = model_->logits(model_->decode(batch, image_rows), batch.loss_rows);
-    const fn::Loss result = fn::cross_entropy(logits, batch.targets, at::ones({batch.targets.size(0)}));
+    const fn::Loss result = fn::cross_entropy(
+        logits, batch.targets, at::ones({batch.targets.size(0)}, at::TensorOptions(at::kFloat).device(device_)));
     loss += result.value.item<double>();
     tokens += static_cast<double>(batch.targets.size(0));
     // A greedy answer is exact if and only if every token is the likeliest after the right ones before it.
-    const bool* hit = result.hit.data_ptr<bool>();
+    const Tensor hits = result.hit.to(at::kCPU);
+    const bool* hit = hits.data_ptr<bool>();
     for (size_t i = 0; i < batch.target_turn.size();) {
       bool all = true;
       size_t j = i;

@@ -53,10 +53,12 @@ class Session {
   std::vector<Scalar> evaluate_set(const EvalSet& set);
   void save_checkpoint();
   void save_result();
+  Batch batch_of(const std::vector<const EncodedSample*>& samples) const;
   bool first() const { return communicator_->rank() == 0; }
   void say(const std::string& line) const;
 
   TrainConfig config_;
+  at::Device device_ = at::kCPU;
   TrainHooks hooks_;
   Communicator* communicator_;
   ModelDescription description_;
