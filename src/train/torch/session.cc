@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <sstream>
 
 #include "base/error.h"
 #include "base/file_map.h"
@@ -404,7 +405,9 @@ void Session::plan_memory(BatchStream& stream) {
   request.compute_dtype = config_.dtype == "bf16" ? DType::kBF16 : DType::kF32;
   request.gradient_checkpointing = config_.gradient_checkpointing;
   const TrainingMemoryPlan plan = plan_training_memory(description_.config, request);
-  say(training_memory_table(plan));
+  std::istringstream table(training_memory_table(plan));
+  for (std::string line; std::getline(table, line);)
+    say(line);
   if (device_.is_cpu()) require_training_memory(plan, training_memory_available());
 }
 
