@@ -25,8 +25,9 @@ class TrainSftTest : public E2eTest {
     if (!fs::exists(bin / "../lib/libminicpm_train.so")) GTEST_SKIP() << "this build has no libtorch";
     E2eTest::SetUp();
     const Outcome made =
-        run_program((bin / "make_pico").string(), {"--model", MINICPM_SOURCE_DIR "/tests/torch/tiny_model.json",
-                                                   "--random-weights", "3", "--out", path("model")});
+        run_program((bin / "make_pico").string(),
+                    {"--model", MINICPM_SOURCE_DIR "/tests/torch/tiny_model.json", "--words",
+                     MINICPM_SOURCE_DIR "/recipes/pico/words.txt", "--random-weights", "3", "--out", path("model")});
     ASSERT_EQ(made.exit_code, 0) << made.err;
     std::ofstream data(path("data.jsonl"));
     for (int i = 0; i < 16; ++i) {

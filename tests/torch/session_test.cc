@@ -31,8 +31,8 @@ class SessionTest : public ::testing::Test {
     fs::create_directories(folder_);
     model_ = folder_ / "model";
     const std::string command = std::string(MINICPM_BINARY_DIR) + "/bin/make_pico --model " + MINICPM_SOURCE_DIR +
-                                "/tests/torch/tiny_model.json --random-weights 3 --out " + model_.string() +
-                                " > /dev/null";
+                                "/tests/torch/tiny_model.json --words " + MINICPM_SOURCE_DIR +
+                                "/recipes/pico/words.txt --random-weights 3 --out " + model_.string() + " > /dev/null";
     ASSERT_EQ(std::system(command.c_str()), 0) << command;
     write_data();
   }
