@@ -4,6 +4,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 #include <fstream>
@@ -36,9 +37,9 @@ class TrainSftTest : public E2eTest {
     }
   }
   std::vector<std::string> arguments(const std::string& out, const std::vector<std::string>& more) const {
-    std::vector<std::string> words = {"train",       "sft",     path("model"), path("data.jsonl"),
-                                      "-o",          path(out), "--lr",        "1e-3",
-                                      "--log-every", "1",       "--threads",   "1"};
+    std::vector<std::string> words = {"train",   "sft",         path("model"), path("data.jsonl"), "-o",
+                                      path(out), "--log-every", "1",           "--threads",        "1"};
+    if (std::ranges::find(more, "--lr") == more.end()) words.insert(words.end(), {"--lr", "1e-3"});
     words.insert(words.end(), more.begin(), more.end());
     return words;
   }
