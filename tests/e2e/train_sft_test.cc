@@ -137,7 +137,7 @@ TEST_F(TrainSftTest, AFullDiskLeavesTheLastCheckpoint) {
 
 TEST_F(TrainSftTest, AdaptersAreUsedAndMerged) {
   const Outcome trained = minicpm(arguments("adapter", {"--adapter", "--lora-rank", "8", "--lora-dropout", "0",
-                                                        "--epochs", "40", "--batch", "8", "--lr", "3e-3", "--json"}));
+                                                        "--epochs", "80", "--batch", "8", "--lr", "3e-3", "--json"}));
   ASSERT_EQ(trained.exit_code, 0) << trained.err;
   const Json json = parse_json(trained.out, "result");
   EXPECT_TRUE(json["finished"].get<bool>());
