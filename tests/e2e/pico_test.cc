@@ -163,6 +163,8 @@ std::vector<DemoLine> demo_lines() {
     std::getline(cells, out.files, '\t');
     std::getline(cells, out.question, '\t');
     std::getline(cells, out.answer, '\t');
+    for (size_t at; (at = out.answer.find("\\n")) != std::string::npos;)
+      out.answer.replace(at, 2, "\n");
     lines.push_back(out);
   }
   return lines;
