@@ -8,6 +8,7 @@
 #include <cstring>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <set>
 
 #include "base/error.h"
@@ -91,7 +92,14 @@ struct LoadedFace {
   cairo_matrix_t matrix;
 };
 
-/// Pango's font maps must not be shared between threads.
+/// FreeType's faces are shared by Cairo behind the threads' backs and change while one of them draws: everything that
+/// may touch one holds this lock. The drawing of text is a small part of making a sample.
+std::mutex& font_lock() {
+  static std::mutex lock;
+  return lock;
+}
+
+/// Pango's font maps must not be shared between threads. Made and unmade under font_lock().
 class FontCache {
  public:
   FontCache()
@@ -116,10 +124,14 @@ class FontCache {
   }
 
   ~FontCache() {
+    const std::lock_guard guard(font_lock());
     for (auto& [key, face] : faces_) {
       pango_font_description_free(face.description);
       if (face.font != nullptr) cairo_font_face_destroy(face.font);
     }
+    layout_.reset();
+    context_.reset();
+    map_.reset();
   }
 
   const std::vector<int>& choices(bool held_out, bool plain) const { return choices_[held_out ? 1 : 0][plain ? 1 : 0]; }
@@ -177,6 +189,7 @@ std::span<const FontFamily> font_families() {
 }
 
 Face choose_face(Random& random, Split split, float difficulty) {
+  const std::lock_guard guard(font_lock());
   const FontCache& cache = font_cache();
   const bool plain = random.chance(1 - difficulty);
   const bool held_out = split == Split::kTest && random.chance(0.5f);
@@ -193,6 +206,7 @@ Face choose_face(Random& random, Split split, float difficulty) {
 }
 
 TextLine::TextLine(const Face& face, std::string_view text, float tracking) {
+  const std::lock_guard guard(font_lock());
   FontCache& cache = font_cache();
   LoadedFace& loaded = cache.face(face);
   PangoLayout* layout = cache.layout();
@@ -245,9 +259,11 @@ void TextLine::draw(cairo_t* cr, float x, float y, float size) const {
   cairo_matrix_t scale, matrix;
   cairo_matrix_init_scale(&scale, size, size);
   cairo_matrix_multiply(&matrix, &matrix_, &scale);
+  const std::lock_guard guard(font_lock());
   cairo_set_font_face(cr, font_);
   cairo_set_font_matrix(cr, &matrix);
   cairo_show_glyphs(cr, glyphs.data(), static_cast<int>(glyphs.size()));
+  cairo_set_font_face(cr, nullptr);  // lets go of the face here, not when the context ends
 }
 
 void TextLine::append_boxes(cairo_t* cr, float x, float y, float size, float enlargement,

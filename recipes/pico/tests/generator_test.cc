@@ -3,6 +3,7 @@
 #include <set>
 #include <sstream>
 #include <thread>
+#include <vector>
 
 #include "support.h"
 
@@ -45,6 +46,21 @@ TEST_F(Generator, SameArgumentsGiveTheSameSample) {
     EXPECT_NE(hash_of(draw(task, Split::kTrain, kSeed, 6, with_boxes())), first) << task;
     EXPECT_NE(hash_of(draw(task, Split::kTrain, kSeed + 1, 5, with_boxes())), first) << task;
     EXPECT_NE(hash_of(draw(task, Split::kTest, kSeed, 5, with_boxes())), first) << task;
+  }
+}
+
+// Threads that end while others draw: their fonts must not vanish under the others' hands.
+TEST_F(Generator, ThreadsMayComeAndGo) {
+  for (int round = 0; round < 6; ++round) {
+    std::vector<std::thread> threads;
+    for (int t = 0; t < 4; ++t) {
+      threads.emplace_back([&, t] {
+        for (int64_t i = 0; i < 10 * (t + 1); ++i)
+          draw("letters", Split::kTest, kSeed, 100 * round + i, with_boxes());
+      });
+    }
+    for (std::thread& thread : threads)
+      thread.join();
   }
 }
 
