@@ -159,6 +159,10 @@ TEST_F(TrainSftTest, SaysWhatIsWrong) {
     EXPECT_THAT(outcome.err, HasSubstr(text));
   };
   expect({"train", "sft", path("model"), "-o", path("x")}, 2, "no data");
+  EXPECT_EQ(minicpm({"train", "sft", "model", path("data.jsonl"), "-o", path("named"), "--stop-after", "1"},
+                    {"", {{"MINICPM_MODELS", folder_.string()}}})
+                .exit_code,
+            0);  // a name instead of a folder
   expect({"train", "sft", path("nowhere"), path("data.jsonl"), "-o", path("x")}, 3, "nowhere");
   expect({"train", "sft", path("model"), path("nothing.jsonl"), "-o", path("x")}, 3, "nothing.jsonl");
   expect(arguments("x", {"--lora-rank", "4"}), 2, "--adapter");

@@ -45,11 +45,13 @@ Session::Session(const TrainConfig& config, const TrainHooks& hooks, Communicato
     fail(ErrorCode::kUnsupported, "device cuda: this libtorch finds no CUDA device");
   }
   if (config.device == "cuda") device_ = at::Device(at::kCUDA, 0);
-  description_ = read_description(find_model_files(config.model, ""));
+  const ModelFiles files = find_model_files(config.model, "");
+  description_ = read_description(files);
   check_vocabulary(description_.config, *description_.tokenizer);
   if (description_.config.gguf) {
     fail(ErrorCode::kUnsupported, "{}: training starts from a Hugging Face folder, not from GGUF files", config.model);
   }
+  config_.model = files.folder.string();  // a name like "pico" until here
   processor_.emplace(description_.config, *description_.tokenizer);
   load_parameters();
   choose_trained();
