@@ -118,7 +118,7 @@ std::string task_row(const std::string& task, const std::string& lengths, const 
   const std::string name = task + (lengths.empty() ? "" : fmt::format(", {} characters", lengths));
   const std::string error_rate =
       is_text_task(task) ? fmt::format("{:.1f} %", 100.0 * tally["character_error_rate"].get<double>()) : "";
-  return fmt::format("| {} | {} | {} | {} | {} | {} | {:.2f} |\n", name, tally["questions"].get<int64_t>(),
+  return fmt::format("| {} | {} | {} | {} | {} | {} | {:.3f} |\n", name, tally["questions"].get<int64_t>(),
                      percent(tally), error_rate, goal_text(goal != nullptr ? goal->ship : 0),
                      goal_text(goal != nullptr ? goal->aim : 0), tally["seconds_per_answer"].get<double>());
 }
