@@ -46,7 +46,7 @@ TEST(ScoresTest, TalliesBecomeAPage) {
   scores.tasks.push_back(word);
   const Json json = scores_json(scores);
   const std::string page = scores_markdown(json);
-  EXPECT_THAT(page, HasSubstr("| word | 3 | 33.3 % | 26.7 % |  |  | 1.00 |"));
+  EXPECT_THAT(page, HasSubstr("| word | 3 | 33.3 % | 26.7 % |  |  | 1.000 |"));
   EXPECT_THAT(page, HasSubstr("| word, 3 to 6 characters | 2 | 50.0 % | 42.9 % | 85 % | 92 % | 0.750 |"));
   EXPECT_THAT(fill_model_card("a\n{scores}\nb\n", json), HasSubstr("| word | 3 | 33.3 %"));
   EXPECT_THAT(scores_text(scores), HasSubstr("7 to 10 characters"));
