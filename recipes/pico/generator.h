@@ -20,6 +20,7 @@ struct DrawOptions {
   int min_letters = 3;  // of words and numbers that are read
   int max_letters = 10;
   float large = 0;     // share of pictures that are larger than one slice, and so are cut
+  int turns = 0;       // questions about a picture at most; 0: one to three, as the task has it
   bool boxes = false;  // give LabelBox lists: one box for each character or shape drawn
 };
 

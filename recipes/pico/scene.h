@@ -30,6 +30,10 @@ struct TaskInput {
   Split split;
   DrawOptions options;
   float difficulty() const { return options.difficulty; }
+  /// How many questions to ask; `own` is what the task drew.
+  int turns(int own) const { return options.turns > 0 ? options.turns : own; }
+  /// Whether to think of more questions than a conversation needs.
+  bool many_turns() const { return options.turns > 3; }
 };
 
 using TaskFunction = Scene (*)(Random& random, const TaskInput& input);

@@ -62,7 +62,8 @@ void check_keys(const JsonObject& object, std::initializer_list<std::string_view
 }
 
 MixEntry read_entry(const JsonObject& object) {
-  check_keys(object, {"task", "weight", "difficulty", "difficulty_end", "min_letters", "max_letters", "large"});
+  check_keys(object,
+             {"task", "weight", "difficulty", "difficulty_end", "min_letters", "max_letters", "large", "turns"});
   MixEntry entry;
   entry.task = object.find_string("task").value_or("");
   if (std::find(tasks().begin(), tasks().end(), entry.task) == tasks().end()) {
@@ -84,6 +85,11 @@ MixEntry read_entry(const JsonObject& object) {
     fail(ErrorCode::kInvalidRequest, "{}: large: expected a share from 0 to 1, found {}", object.source(),
          entry.options.large);
   }
+  const int64_t turns = object.find_int("turns").value_or(0);
+  if (turns < 0 || turns > 20) {
+    fail(ErrorCode::kInvalidRequest, "{}: turns: expected 0 to 20, found {}", object.source(), turns);
+  }
+  entry.options.turns = static_cast<int>(turns);
   const int64_t least = object.find_int("min_letters").value_or(entry.options.min_letters);
   const int64_t most = object.find_int("max_letters").value_or(std::max<int64_t>(least, entry.options.max_letters));
   if (least < 1 || most < least || most > 20) {

@@ -59,9 +59,12 @@ Scene draw_absent(Random& random, const TaskInput& input) {
   constexpr TaskFunction kBases[] = {draw_shape_one,  draw_shape_one, draw_shapes_two,
                                      draw_shapes_two, draw_word,      draw_count};
   Scene scene = random.pick(kBases)(random, input);
-  scene.turns.resize(1);
+  if (!input.many_turns()) scene.turns.resize(1);
   if (random.chance(0.6f)) {
     scene.turns[0] = {ask_absent(random, contents_of(scene.pictures[0])), std::string(kRefusal)};
+  }
+  if (input.many_turns()) {
+    scene.turns.push_back({ask_absent(random, contents_of(scene.pictures[0])), std::string(kRefusal)});
   }
   return scene;
 }

@@ -163,7 +163,7 @@ void add_line_turns(Random& random, const Chart& chart, size_t largest, size_t s
                    chart.names[ask_large ? largest : smallest]});
 }
 
-std::vector<Turn> chart_turns(Random& random, const Chart& chart) {
+std::vector<Turn> chart_turns(Random& random, const Chart& chart, bool many) {
   const auto begin = chart.values.begin(), end = chart.values.end();
   const auto largest = static_cast<size_t>(std::max_element(begin, end) - begin);
   const auto smallest = static_cast<size_t>(std::min_element(begin, end) - begin);
@@ -173,6 +173,10 @@ std::vector<Turn> chart_turns(Random& random, const Chart& chart) {
                                 fmt::format("Which value has {}?", chart.names[at]),
                                 fmt::format("Read the value of {}.", chart.names[at])}),
                    std::to_string(chart.values[at])});
+  for (size_t i = 0; many && i < chart.values.size(); ++i) {
+    if (i != at)
+      turns.push_back({fmt::format("What is the value of {}?", chart.names[i]), std::to_string(chart.values[i])});
+  }
   turns.push_back({say(random, {"What is the largest value?", "What is the highest value?"}),
                    std::to_string(chart.values[largest])});
   if (chart.bars) {
@@ -211,7 +215,7 @@ Scene draw_chart(Random& random, const TaskInput& input) {
   picture.image = canvas.finish(random, ground.style);
   Scene scene;
   scene.pictures.push_back(std::move(picture));
-  scene.turns = choose_turns(random, chart_turns(random, chart), random.between(1, 3));
+  scene.turns = choose_turns(random, chart_turns(random, chart, input.many_turns()), input.turns(random.between(1, 3)));
   return scene;
 }
 

@@ -71,7 +71,7 @@ Page draw_page_of_lines(Random& random, const TaskInput& input, const PageLayout
   return page;
 }
 
-std::vector<Turn> page_turns(Random& random, const std::vector<std::string>& lines) {
+std::vector<Turn> page_turns(Random& random, const std::vector<std::string>& lines, bool many) {
   constexpr std::string_view kReadAll[] = {"Read all lines.", "Read the text.", "What is written here?",
                                            "What does it say?"};
   std::string all;
@@ -85,12 +85,15 @@ std::vector<Turn> page_turns(Random& random, const std::vector<std::string>& lin
   if (at == count - 1) asks.push_back("Read the last line.");
   std::vector<Turn> turns = {{std::string(random.pick(kReadAll)), all}, {random.pick(asks), line}};
   if (random.chance(0.3f)) turns.push_back({"How many lines are there?", std::to_string(count)});
+  for (int i = 0; many && i < count; ++i) {
+    if (i != at) turns.push_back({fmt::format("Read line {}.", i + 1), lines[static_cast<size_t>(i)]});
+  }
   return turns;
 }
 
-Scene page_scene(Random& random, Page page, int turns) {
+Scene page_scene(Random& random, const TaskInput& input, Page page, int turns) {
   Scene scene;
-  scene.turns = choose_turns(random, page_turns(random, page.lines), turns);
+  scene.turns = choose_turns(random, page_turns(random, page.lines, input.many_turns()), input.turns(turns));
   scene.pictures.push_back(std::move(page.picture));
   return scene;
 }
@@ -103,7 +106,7 @@ Scene draw_lines(Random& random, const TaskInput& input) {
   const int most = std::clamp(size.height / 24, 2, 6);
   const PageLayout layout{size.width, size.height,        random.between(2, most), 2,
                           7,          size.enlargement(), random.chance(0.6f * d)};
-  return page_scene(random, draw_page_of_lines(random, input, layout), random.between(1, 2));
+  return page_scene(random, input, draw_page_of_lines(random, input, layout), random.between(1, 2));
 }
 
 Scene draw_page(Random& random, const TaskInput& input) {
@@ -122,7 +125,7 @@ Scene draw_page(Random& random, const TaskInput& input) {
                           input.options.max_letters,
                           1,
                           random.chance(0.3f * input.difficulty())};
-  return page_scene(random, draw_page_of_lines(random, input, layout), 1);
+  return page_scene(random, input, draw_page_of_lines(random, input, layout), 1);
 }
 
 }  // namespace minicpm::pico

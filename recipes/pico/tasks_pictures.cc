@@ -62,6 +62,10 @@ Scene compare_shapes(Random& random, const TaskInput& input) {
                     fmt::format("What do you see in the {} picture?", kPlaces[which])}),
        shown.with_article()},
   };
+  if (input.many_turns()) {
+    turns.push_back(
+        {fmt::format("What is in the {} picture?", kPlaces[1 - which]), (which == 0 ? b : a).with_article()});
+  }
   if (difference == 3) {
     const bool ask_big = random.chance(0.5f);
     const bool first = (a.radius > b.radius) == ask_big;
@@ -71,7 +75,7 @@ Scene compare_shapes(Random& random, const TaskInput& input) {
   if (a.kind != b.kind) {
     turns.push_back({fmt::format("Which picture shows a {}?", kind_name(shown.kind)), std::string(kPlaces[which])});
   }
-  scene.turns = choose_turns(random, std::move(turns), random.between(1, 2));
+  scene.turns = choose_turns(random, std::move(turns), input.turns(random.between(1, 2)));
   return scene;
 }
 
@@ -117,7 +121,11 @@ Scene compare_counts(Random& random, const TaskInput& input) {
                     fmt::format("Count the shapes in the {} picture.", kPlaces[which])}),
        std::to_string(counts[which])},
   };
-  scene.turns = choose_turns(random, std::move(turns), random.between(1, 2));
+  if (input.many_turns()) {
+    turns.push_back(
+        {fmt::format("How many shapes are in the {} picture?", kPlaces[1 - which]), std::to_string(counts[1 - which])});
+  }
+  scene.turns = choose_turns(random, std::move(turns), input.turns(random.between(1, 2)));
   return scene;
 }
 
@@ -142,7 +150,8 @@ Scene compare_words(Random& random, const TaskInput& input) {
                     fmt::format("Read the {} picture.", kPlaces[which])}),
        words[which]},
   };
-  scene.turns = choose_turns(random, std::move(turns), random.between(1, 2));
+  if (input.many_turns()) turns.push_back({fmt::format("Read the {} picture.", kPlaces[1 - which]), words[1 - which]});
+  scene.turns = choose_turns(random, std::move(turns), input.turns(random.between(1, 2)));
   return scene;
 }
 

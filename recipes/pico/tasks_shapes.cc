@@ -147,7 +147,7 @@ Scene draw_shape_one(Random& random, const TaskInput& input) {
                                   "What is the color of the background?"}),
                      color_name(ground.color)});
   }
-  scene.turns = choose_turns(random, std::move(turns), choose_turn_count(random));
+  scene.turns = choose_turns(random, std::move(turns), input.turns(choose_turn_count(random)));
   return scene;
 }
 
@@ -181,7 +181,7 @@ Scene draw_shapes_two(Random& random, const TaskInput& input) {
   add_places(random, shapes[0], shapes[1], turns);
   add_sizes(random, shapes[0], shapes[1], turns);
   add_looks(random, shapes[0], shapes[1], turns);
-  scene.turns = choose_turns(random, std::move(turns), choose_turn_count(random));
+  scene.turns = choose_turns(random, std::move(turns), input.turns(choose_turn_count(random)));
   return scene;
 }
 
@@ -219,7 +219,7 @@ Scene draw_count(Random& random, const TaskInput& input) {
     if (kind != target.kind)
       add_count(random, kind_plural(kind), count_of([&](auto& s) { return s.kind == kind; }), turns);
   }
-  scene.turns = choose_turns(random, std::move(turns), choose_turn_count(random));
+  scene.turns = choose_turns(random, std::move(turns), input.turns(choose_turn_count(random)));
   return scene;
 }
 

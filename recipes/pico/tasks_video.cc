@@ -139,7 +139,8 @@ Scene draw_crowd(Random& random, float difficulty) {
 }
 
 /// Shapes appear one after another and stay.
-Scene draw_order(Random& random, float difficulty) {
+Scene draw_order(Random& random, const TaskInput& input) {
+  const float difficulty = input.difficulty();
   const Clip clip = choose_clip(random, difficulty);
   std::vector<Shape> shapes = choose_looks(random, clip, random.between(2, 3), difficulty);
   const auto side = static_cast<float>(std::min(clip.size.width, clip.size.height));
@@ -171,7 +172,11 @@ Scene draw_order(Random& random, float difficulty) {
   };
   ask("first", shapes.front());
   ask("last", shapes.back());
-  scene.turns = choose_turns(random, std::move(scene.turns), random.between(1, 2));
+  if (input.many_turns()) {
+    ask("first", shapes.front());
+    ask("last", shapes.back());
+  }
+  scene.turns = choose_turns(random, std::move(scene.turns), input.turns(random.between(1, 2)));
   return scene;
 }
 
@@ -181,7 +186,7 @@ Scene draw_video(Random& random, const TaskInput& input) {
   const float how = random.uniform();
   if (how < 0.45f) return draw_motion(random, input.difficulty());
   if (how < 0.7f) return draw_crowd(random, input.difficulty());
-  return draw_order(random, input.difficulty());
+  return draw_order(random, input);
 }
 
 }  // namespace minicpm::pico

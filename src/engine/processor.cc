@@ -156,6 +156,11 @@ std::vector<PromptPiece> Processor::render(const ChatRequest& request, const std
 }
 
 PreparedPrompt Processor::prepare(const ChatRequest& request) const {
+  return prepare(request, {});
+}
+
+PreparedPrompt Processor::prepare(const ChatRequest& request,
+                                  std::span<const std::shared_ptr<const MediaItem>> known) const {
   const VersionRow& version = *config_->version;
   check(request, version);
 
@@ -169,7 +174,13 @@ PreparedPrompt Processor::prepare(const ChatRequest& request) const {
       const SliceConfig slices = slice_config(part.max_slices ? part.max_slices : request.max_slices);
       groups.push_back({static_cast<int>(part.images.size()), plan_slices({first.width, first.height}, slices).grid,
                         part.use_image_id});
-      items.push_back(make_item(part, slices));
+      if (known.empty()) {
+        items.push_back(make_item(part, slices));
+      } else {
+        if (items.size() == known.size()) fail(ErrorCode::kInternal, "more pictures than were prepared before");
+        items.push_back(std::make_shared<MediaItem>(*known[items.size()]));
+        items.back()->spans.clear();
+      }
       const bool video = part.kind == ContentPart::Kind::kFrames;
       (video ? prompt.usage.frames : prompt.usage.images) += static_cast<int64_t>(part.images.size());
       prompt.usage.slices += static_cast<int64_t>(items.back()->slices.size());
@@ -212,7 +223,7 @@ TrainingPrompt Processor::prepare_training(std::span<const Message> messages,
   request.thinking = config_->version->thinking && has_reasoning(answer);
   request.max_slices = options.max_slices;
   request.use_image_id = options.use_image_id;
-  PreparedPrompt prompt = prepare(request);
+  PreparedPrompt prompt = prepare(request, options.media);
 
   std::optional<bool> enable_thinking;
   if (config_->version->thinking) enable_thinking = request.thinking;

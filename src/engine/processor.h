@@ -29,6 +29,8 @@ struct TrainingPrompt {
 struct TrainingPromptOptions {
   std::optional<int> max_slices;  // as in ChatRequest
   std::optional<bool> use_image_id;
+  /// What an earlier prompt made of the same pictures with the same options, taken instead of preparing them again.
+  std::span<const std::shared_ptr<const MediaItem>> media = {};
 };
 
 class Processor {
@@ -54,6 +56,7 @@ class Processor {
   SliceConfig slice_config(std::optional<int> max_slices) const;
 
  private:
+  PreparedPrompt prepare(const ChatRequest& request, std::span<const std::shared_ptr<const MediaItem>> known) const;
   std::shared_ptr<MediaItem> make_item(const ContentPart& part, const SliceConfig& slices) const;
   std::vector<PromptPiece> render(const ChatRequest& request, const std::string& mark) const;
   void find_spans(const std::vector<int32_t>& tokens, std::vector<std::shared_ptr<MediaItem>>& items) const;

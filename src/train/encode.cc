@@ -108,14 +108,82 @@ std::vector<std::vector<int32_t>> label_sample(const Processor& processor, const
   return cells;
 }
 
+bool has_media(const Message& message) {
+  return std::ranges::any_of(message.content, [](const ContentPart& p) { return p.kind != ContentPart::Kind::kText; });
+}
+
+/// The conversations with one question each that an independent sample stands for.
+std::vector<std::vector<Message>> single_turns(const TrainingSample& sample) {
+  const auto& messages = sample.messages;
+  const size_t first = !messages.empty() && messages[0].role == "system" ? 1 : 0;
+  std::vector<ContentPart> media;
+  std::vector<std::vector<Message>> turns;
+  for (size_t i = first; i < messages.size(); i += 2) {
+    if (messages[i].role != "user" || i + 1 == messages.size() || messages[i + 1].role != "assistant") {
+      fail(ErrorCode::kInvalidRequest, "independent turns are questions of the user with one answer each, found {}",
+           i + 1 == messages.size() ? "a last message without an answer" : "two messages of one role in a row");
+    }
+    Message question = messages[i];
+    if (i == first) {
+      std::ranges::copy_if(question.content, std::back_inserter(media),
+                           [](const ContentPart& p) { return p.kind != ContentPart::Kind::kText; });
+    } else {
+      if (has_media(question)) {
+        fail(ErrorCode::kInvalidRequest,
+             "independent turns share the pictures of the first question; message {} has more", i + 1);
+      }
+      question.content.insert(question.content.begin(), media.begin(), media.end());
+    }
+    turns.emplace_back(messages.begin(), messages.begin() + static_cast<ptrdiff_t>(first));
+    turns.back().push_back(std::move(question));
+    turns.back().push_back(messages[i + 1]);
+  }
+  return turns;
+}
+
+/// One sequence for all: what every prompt begins with, then the rest of each.
+TrainingPrompt join_turns(const Processor& processor, const TrainingSample& sample, const EncodeOptions& options,
+                          std::vector<int64_t>& branches) {
+  std::vector<TrainingPrompt> prompts;
+  for (const std::vector<Message>& turn : single_turns(sample)) {
+    TrainingPromptOptions prompt{options.max_slices, std::nullopt};
+    if (!prompts.empty()) prompt.media = prompts[0].input.media;
+    prompts.push_back(processor.prepare_training(turn, prompt));
+  }
+  if (prompts.empty()) fail(ErrorCode::kInvalidRequest, "the sample has no question");
+  const std::vector<int32_t> first = prompts[0].input.tokens;
+  auto shared = static_cast<ptrdiff_t>(prompts[0].prompt_tokens);
+  for (const TrainingPrompt& prompt : prompts) {
+    const auto differ = std::ranges::mismatch(first, prompt.input.tokens).in1 - first.begin();
+    shared = std::min({shared, differ, static_cast<ptrdiff_t>(prompt.prompt_tokens)});
+  }
+  for (const auto& item : prompts[0].input.media) {
+    if (prompts.size() > 1 && item->spans.back() + processor.config().resampler->query_num > shared) {
+      fail(ErrorCode::kInvalidRequest, "independent turns need the pictures before the text of the first question");
+    }
+  }
+  TrainingPrompt joined = std::move(prompts[0]);
+  branches = {shared};
+  for (size_t i = 1; i < prompts.size(); ++i) {
+    const TrainingPrompt& prompt = prompts[i];
+    auto& tokens = joined.input.tokens;
+    branches.push_back(static_cast<int64_t>(tokens.size()));
+    tokens.insert(tokens.end(), prompt.input.tokens.begin() + shared, prompt.input.tokens.end());
+    joined.learned.insert(joined.learned.end(), prompt.learned.begin() + shared, prompt.learned.end());
+  }
+  return joined;
+}
+
 EncodedSample encode(const Processor& processor, const TrainingSample& sample, const EncodeOptions& options) {
-  TrainingPrompt prompt = processor.prepare_training(sample.messages, {options.max_slices, std::nullopt});
+  EncodedSample encoded;
+  TrainingPrompt prompt = options.independent_turns
+                              ? join_turns(processor, sample, options, encoded.branches)
+                              : processor.prepare_training(sample.messages, {options.max_slices, std::nullopt});
   const std::vector<int32_t>& tokens = prompt.input.tokens;
   const auto length = static_cast<int64_t>(tokens.size());
   if (length > options.max_tokens) {
     fail(ErrorCode::kInvalidRequest, "the sample has {} tokens, expected at most {}", length, options.max_tokens);
   }
-  EncodedSample encoded;
   encoded.labels.assign(tokens.size(), kIgnoreLabel);
   for (size_t i = 0; i < tokens.size(); ++i) {
     if (!prompt.learned[i]) continue;

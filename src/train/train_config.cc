@@ -55,7 +55,8 @@ Json write_keys(const Keys& keys) {
 }
 
 Keys data_keys(DataConfig& d) {
-  return {key("file", d.file), key("plugin", d.plugin), key("options", d.options), key("media_root", d.media_root)};
+  return {key("file", d.file), key("plugin", d.plugin), key("options", d.options), key("media_root", d.media_root),
+          key("independent_turns", d.independent_turns)};
 }
 Key data_key(std::string name, DataConfig& data, const std::string& source) {
   return {name,
@@ -68,7 +69,10 @@ Key data_key(std::string name, DataConfig& data, const std::string& source) {
             }
           },
           [&data] {
-            return data.plugin.empty() && data.media_root.empty() ? Json(data.file) : write_keys(data_keys(data));
+            if (data.plugin.empty() && data.media_root.empty() && !data.independent_turns) return Json(data.file);
+            Json json = write_keys(data_keys(data));
+            if (!data.independent_turns) json.erase("independent_turns");  // runs older than the key can be resumed
+            return json;
           }};
 }
 

@@ -16,10 +16,11 @@ namespace minicpm {
 
 /// Samples: a file of conversations, or a plug-in that makes them.
 struct DataConfig {
-  std::string file;        // JSON or JSONL
-  std::string plugin;      // shared library; see train/plugin_source.h
-  Json options;            // of the plug-in
-  std::string media_root;  // of relative paths in the file; empty: its folder
+  std::string file;                // JSON or JSONL
+  std::string plugin;              // shared library; see train/plugin_source.h
+  Json options;                    // of the plug-in
+  std::string media_root;          // of relative paths in the file; empty: its folder
+  bool independent_turns = false;  // see EncodeOptions
 };
 
 /// One part of a run with its own data and rates. A plain fine-tuning has one.

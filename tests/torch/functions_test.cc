@@ -107,6 +107,21 @@ TEST_P(Functions, AttentionOfSeveralRuns) {
           2 * limit());
 }
 
+TEST_P(Functions, AttentionPastHiddenKeys) {
+  // Row r of 19 sees its own and earlier keys but those from 4 + r % 3 to r - r % 4.
+  const std::vector<minicpm::train::Run> causal{{2, 0, 19, 0, 19}};
+  Tensor hidden = at::zeros({38, 2}, at::kLong);
+  for (int64_t i = 0; i < 38; ++i) {
+    const int64_t r = i % 19, from = 4 + r % 3;
+    if (r - r % 4 <= from) continue;
+    hidden[i][0] = from;
+    hidden[i][1] = r - r % 4;
+  }
+  compare([&](const auto& x) { return fn::attention(x[0], x[1], x[2], causal, 0.25, true, hidden); },
+          {at::randn({38, 6, 16}), at::randn({38, 2, 16}), at::randn({38, 2, 16})}, {true, true, true}, type(),
+          2 * limit());
+}
+
 TEST_P(Functions, CrossEntropyLeavesOutNegativeTargets) {
   const Tensor target = at::tensor({3, -1, 0, 6, 6}, at::kLong), weight = at::tensor({1.0f, 5.0f, 0.5f, 2.0f, 0.0f});
   compare([&](const auto& x) { return fn::cross_entropy(x[0], target, weight).value; }, {3 * at::randn({5, 7})}, {true},

@@ -167,6 +167,54 @@ TEST(TorchModel, PaddingAndOrderDoNotChangeASample) {
   EXPECT_LT(testing::relative_l2(values(second), values(alone)), 1e-6);
 }
 
+/// A sample of three questions that share the first tokens and the picture of `base`, and each of them alone.
+struct Branched {
+  EncodedSample joined;
+  std::vector<EncodedSample> alone;
+};
+Branched branched(const Sequence& base, size_t shared) {
+  Branched result;
+  std::vector<int32_t> tokens(base.tokens.begin(), base.tokens.begin() + static_cast<ptrdiff_t>(shared));
+  for (size_t b = 0; b < 3; ++b) {
+    std::vector<int32_t> own(5 + 4 * b);
+    for (size_t i = 0; i < own.size(); ++i)
+      own[i] = static_cast<int32_t>((7 * b + 3 * i + 1) % 250);
+    Sequence alone = base;
+    alone.tokens.resize(shared);
+    alone.tokens.insert(alone.tokens.end(), own.begin(), own.end());
+    result.alone.push_back(encoded(alone));
+    result.joined.branches.push_back(static_cast<int64_t>(tokens.size()));
+    tokens.insert(tokens.end(), own.begin(), own.end());
+  }
+  Sequence all = base;
+  all.tokens = tokens;
+  const auto branches = std::move(result.joined.branches);
+  result.joined = encoded(all);
+  result.joined.branches = branches;
+  return result;
+}
+
+TEST(TorchModel, IndependentQuestionsAnswerAsIfAlone) {
+  const ModelConfig config = testing::tiny_config();
+  const Parameters parameters = Parameters::load(config, *testing::random_weights(config, 3));
+  at::NoGradGuard no_grad;
+  const TorchModel model(config, parameters, {});
+  const Sequence base = testing::picture_prompt(5);
+  const auto shared = static_cast<int64_t>(base.tokens.size()) - 2;
+  const Branched sample = branched(base, static_cast<size_t>(shared));
+  const EncodedSample text = encoded(testing::text_prompt(90, 6));
+  const EncodedSample* list[] = {&text, &sample.joined};  // the other one is longer: padding
+  const Batch batch = make_batch(config, list);
+  const Tensor all = torch_logits(model, batch);
+  for (size_t b = 0; b < sample.alone.size(); ++b) {
+    const EncodedSample* one[] = {&sample.alone[b]};
+    const auto own = static_cast<int64_t>(sample.alone[b].input.tokens.size()) - shared;
+    const Tensor expected = torch_logits(model, make_batch(config, one)).narrow(0, shared, own);
+    const Tensor found = all.narrow(0, batch.length + sample.joined.branches[b], own);
+    EXPECT_LT(testing::relative_l2(values(found), values(expected)), 1e-5) << "question " << b;
+  }
+}
+
 double loss_of(const TorchModel& model, const Batch& batch, Tensor* out = nullptr) {
   Tensor rows;
   if (batch.has_pictures()) rows = model.resample(batch, model.tower(batch));
@@ -195,8 +243,9 @@ TEST(TorchModel, GradientsAreThoseOfFiniteDifferences) {
     options.gradient_checkpointing = checkpointing;
     options.lora_scale = 1.5;
     const TorchModel model(config, parameters, options);
-    const EncodedSample sample = encoded(testing::picture_prompt(5));
-    const EncodedSample* list[] = {&sample};
+    const Sequence prompt = testing::picture_prompt(5);
+    const EncodedSample sample = encoded(prompt), three = branched(prompt, prompt.tokens.size() - 2).joined;
+    const EncodedSample* list[] = {&sample, &three};
     const Batch batch = make_batch(config, list, at::kDouble);
     Tensor loss;
     loss_of(model, batch, &loss);

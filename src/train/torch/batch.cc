@@ -139,11 +139,29 @@ void add_resampler(Batch& batch, const ModelConfig& config, const std::vector<Sl
   batch.groups = static_cast<int64_t>(groups.size());
 }
 
+/// Branches after the first begin where the first one does, and see the tokens before it but not those between.
+void separate_branches(Batch& batch, int64_t sequence, const EncodedSample& sample) {
+  const auto& starts = sample.branches;
+  for (size_t b = 1; b < starts.size(); ++b) {
+    const int64_t end = b + 1 < starts.size() ? starts[b + 1] : static_cast<int64_t>(sample.input.tokens.size());
+    for (int64_t i = starts[b]; i < end; ++i) {
+      const int64_t row = sequence * batch.length + i;
+      batch.positions.data_ptr<int64_t>()[row] = starts[0] + i - starts[b];
+      batch.hidden.data_ptr<int64_t>()[2 * row] = starts[0];
+      batch.hidden.data_ptr<int64_t>()[2 * row + 1] = starts[b];
+    }
+  }
+}
+
 void add_text(Batch& batch, std::span<const EncodedSample* const> samples) {
   batch.sequences = static_cast<int64_t>(samples.size());
   for (const EncodedSample* sample : samples)
     batch.length = std::max(batch.length, static_cast<int64_t>(sample->input.tokens.size()));
   batch.ids = at::zeros({batch.sequences * batch.length}, at::kLong);
+  batch.positions = at::arange(batch.length).repeat({batch.sequences});
+  if (std::ranges::any_of(samples, [](const EncodedSample* s) { return s->branches.size() > 1; })) {
+    batch.hidden = at::zeros({batch.sequences * batch.length, 2}, at::kLong);
+  }
   int64_t* ids = batch.ids.data_ptr<int64_t>();
   std::vector<int64_t> rows, targets;
   for (int64_t s = 0; s < batch.sequences; ++s) {
@@ -151,6 +169,7 @@ void add_text(Batch& batch, std::span<const EncodedSample* const> samples) {
     const auto& labels = samples[s]->labels;
     std::ranges::copy(tokens, ids + s * batch.length);
     batch.tokens += static_cast<int64_t>(tokens.size());
+    separate_branches(batch, s, *samples[s]);
     int64_t turn = -1;
     for (size_t i = 1; i < labels.size(); ++i) {
       if (labels[i] == kIgnoreLabel) continue;
@@ -169,8 +188,9 @@ void add_text(Batch& batch, std::span<const EncodedSample* const> samples) {
 
 Batch Batch::to(at::Device device) const {
   Batch moved = *this;
-  for (Tensor* tensor : {&moved.pixels, &moved.position_ids, &moved.key_positions, &moved.key_rows, &moved.cells,
-                         &moved.ids, &moved.image_rows, &moved.loss_rows, &moved.targets}) {
+  for (Tensor* tensor :
+       {&moved.pixels, &moved.position_ids, &moved.key_positions, &moved.key_rows, &moved.cells, &moved.ids,
+        &moved.positions, &moved.hidden, &moved.image_rows, &moved.loss_rows, &moved.targets}) {
     if (tensor->defined()) *tensor = tensor->to(device);
   }
   return moved;

@@ -23,7 +23,9 @@ struct Batch {
 
   // Text: sequences padded on the right to one length.
   int64_t sequences = 0, length = 0;
-  Tensor ids;         // [sequences * length] int64
+  Tensor ids;        // [sequences * length] int64
+  Tensor positions;  // [sequences * length] int64: of the rotary angles
+  Tensor hidden;  // [sequences * length, 2] int64: keys [from, to) of its sequence a row does not see; undefined: none
   Tensor image_rows;  // [groups * query_num] int64: where the resampler's rows go in the order it gives them
   Tensor loss_rows;   // [trained] int64: rows whose next token is learned
   Tensor targets;     // [trained] int64

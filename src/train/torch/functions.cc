@@ -272,7 +272,8 @@ void scatter_heads(const Tensor& split_heads, Tensor& x, int64_t start, int64_t 
 
 struct AttentionFunction : Function<AttentionFunction> {
   static Tensor forward(AutogradContext* ctx, const Tensor& q, const Tensor& k, const Tensor& v,
-                        const std::vector<int64_t>& runs, double scale, bool causal) {
+                        const std::vector<int64_t>& runs, double scale, bool causal,
+                        const c10::optional<Tensor>& hidden) {
     Tensor out = at::empty_like(q);
     const int64_t groups = k.size(1);
     variable_list saved;
@@ -281,9 +282,11 @@ struct AttentionFunction : Function<AttentionFunction> {
       const Tensor qs = gather_heads(q, r[1], n, r[2], groups), ks = gather_heads(k, r[3], n, r[4], groups),
                    vs = gather_heads(v, r[3], n, r[4], groups);
       const Tensor p = at::bmm(qs, ks.transpose(1, 2));  // [n * groups, heads_per_group * q_len, k_len]
+      const int64_t* ranges = hidden.has_value() ? hidden->data_ptr<int64_t>() + 2 * r[1] : nullptr;
       with_type(p.scalar_type(), [&](auto type) {
         at::parallel_for(0, p.size(0) * p.size(1), kRowsPerTask, [&](int64_t begin, int64_t end) {
-          softmax(ptr<decltype(type)>(p), begin, end, p.size(2), static_cast<float>(scale), causal ? r[2] : 0);
+          softmax(ptr<decltype(type)>(p), begin, end, p.size(2), static_cast<float>(scale), causal ? r[2] : 0, ranges,
+                  q.size(1) * r[2]);
         });
       });
       scatter_heads(at::bmm(p, vs), out, r[1], n, r[2]);
@@ -319,13 +322,13 @@ struct AttentionFunction : Function<AttentionFunction> {
       scatter_heads(at::bmm(ds, s[1]), dq, r[1], n, r[2]);
       scatter_heads(at::bmm(ds.transpose(1, 2), s[0]), dk, r[3], n, r[4]);
     }
-    return {dq, dk, dv, Tensor(), Tensor(), Tensor()};
+    return {dq, dk, dv, Tensor(), Tensor(), Tensor(), Tensor()};
   }
 };
 
 /// The same by torch's operations, for double and other devices.
 Tensor plain_attention(const Tensor& q, const Tensor& k, const Tensor& v, const std::vector<Run>& runs, double scale,
-                       bool causal) {
+                       bool causal, const Tensor& hidden) {
   std::vector<Tensor> outs;
   const int64_t shared = q.size(1) / k.size(1), heads = q.size(1), d = q.size(2);
   for (const Run& r : runs) {
@@ -336,8 +339,13 @@ Tensor plain_attention(const Tensor& q, const Tensor& k, const Tensor& v, const 
                  vs = split(v, r.k_start, r.k_len).repeat_interleave(shared, 1);
     Tensor scores = at::matmul(qs, ks.transpose(-1, -2)) * scale;
     if (causal) {
-      const Tensor hidden = at::ones({r.q_len, r.k_len}, scores.options().dtype(at::kBool)).triu(1);
-      scores = scores.masked_fill(hidden, -std::numeric_limits<double>::infinity());
+      Tensor unseen = at::ones({r.q_len, r.k_len}, scores.options().dtype(at::kBool)).triu(1);
+      if (hidden.defined()) {
+        const Tensor pairs = hidden.narrow(0, r.q_start, r.count * r.q_len).view({r.count, 1, r.q_len, 2});
+        const Tensor keys = at::arange(r.k_len, hidden.options());
+        unseen = unseen.logical_or(keys.ge(pairs.narrow(3, 0, 1)).logical_and(keys.lt(pairs.narrow(3, 1, 1))));
+      }
+      scores = scores.masked_fill(unseen, -std::numeric_limits<double>::infinity());
     }
     outs.push_back(at::matmul(scores.softmax(-1), vs).transpose(1, 2).reshape({r.count * r.q_len, heads, d}));
   }
@@ -409,12 +417,13 @@ Tensor add(const Tensor& x, const Tensor& y) {
 }
 
 Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, const std::vector<Run>& runs, double scale,
-                 bool causal) {
-  if (!fused(q)) return plain_attention(q, k, v, runs, scale, causal);
+                 bool causal, const Tensor& hidden) {
+  if (!fused(q)) return plain_attention(q, k, v, runs, scale, causal, hidden);
   std::vector<int64_t> flat;
   for (const Run& r : runs)
     flat.insert(flat.end(), {r.count, r.q_start, r.q_len, r.k_start, r.k_len});
-  return AttentionFunction::apply(q.contiguous(), k.contiguous(), v.contiguous(), flat, scale, causal);
+  return AttentionFunction::apply(q.contiguous(), k.contiguous(), v.contiguous(), flat, scale, causal,
+                                  hidden.defined() ? c10::optional<Tensor>(hidden) : c10::nullopt);
 }
 
 Loss cross_entropy(const Tensor& logits, const Tensor& target, const Tensor& weight) {

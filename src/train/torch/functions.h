@@ -39,9 +39,11 @@ Tensor rope(const Tensor& x, const Tensor& cos, const Tensor& sin);
 Tensor add(const Tensor& x, const Tensor& y);
 
 /// softmax(scale q k^T) v inside each sequence: q [q_rows, heads, head_dim], k and v [k_rows, kv_heads, head_dim] ->
-/// [q_rows, heads, head_dim]. Query heads share key heads in order. `causal` needs q_len == k_len.
+/// [q_rows, heads, head_dim]. Query heads share key heads in order. `causal` needs q_len == k_len. `hidden` [q_rows, 2]
+/// int64, for causal attention only and may be undefined: the keys [from, to) of its sequence that a row does not see,
+/// none of them after the row's own.
 Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, const std::vector<Run>& runs, double scale,
-                 bool causal);
+                 bool causal, const Tensor& hidden = {});
 
 struct Loss {
   Tensor value;  // scalar: sum over rows of weight * -log p(target)

@@ -201,21 +201,45 @@ MINICPM_INLINE void silu_mul_backward_range(const T* dy, const T* gate, const T*
 }
 
 template <typename T>
-MINICPM_INLINE void softmax_rows(T* scores, int64_t begin, int64_t end, int64_t columns, float scale, int64_t causal) {
+MINICPM_INLINE float largest_of(const T* row, int64_t begin, int64_t end, float largest) {
+#pragma omp simd reduction(max : largest)
+  for (int64_t i = begin; i < end; ++i)
+    largest = larger(largest, load(row[i]));
+  return largest;
+}
+template <typename T>
+MINICPM_INLINE float sum_of_exp(const T* row, int64_t begin, int64_t end, float largest, float scale) {
+  float sum = 0;
+#pragma omp simd reduction(+ : sum)
+  for (int64_t i = begin; i < end; ++i)
+    sum += fast_exp((load(row[i]) - largest) * scale);
+  return sum;
+}
+template <typename T>
+MINICPM_INLINE void write_exp(T* row, int64_t begin, int64_t end, float largest, float scale, float factor) {
+#pragma omp simd
+  for (int64_t i = begin; i < end; ++i)
+    store(row[i], fast_exp((load(row[i]) - largest) * scale) * factor);
+}
+
+template <typename T>
+MINICPM_INLINE void softmax_rows(T* scores, int64_t begin, int64_t end, int64_t columns, float scale, int64_t causal,
+                                 const int64_t* hidden, int64_t sequence_rows) {
   for (int64_t r = begin; r < end; ++r) {
     T* row = scores + r * columns;
     const int64_t visible = causal > 0 ? columns - causal + r % causal + 1 : columns;
-    float largest = -std::numeric_limits<float>::infinity(), sum = 0;
-#pragma omp simd reduction(max : largest)
-    for (int64_t i = 0; i < visible; ++i)
-      largest = larger(largest, load(row[i]));
-#pragma omp simd reduction(+ : sum)
-    for (int64_t i = 0; i < visible; ++i)
-      sum += fast_exp((load(row[i]) - largest) * scale);
-    const float inverse = 1.0f / sum;
-#pragma omp simd
-    for (int64_t i = 0; i < visible; ++i)
-      store(row[i], fast_exp((load(row[i]) - largest) * scale) * inverse);
+    int64_t from = visible, to = visible;  // the row sees [0, from) and [to, visible)
+    if (hidden != nullptr) {
+      const int64_t* pair = hidden + 2 * (r / sequence_rows * causal + r % causal);
+      from = pair[0], to = pair[1];
+    }
+    float largest = largest_of(row, 0, from, -std::numeric_limits<float>::infinity());
+    largest = largest_of(row, to, visible, largest);
+    const float sum = sum_of_exp(row, 0, from, largest, scale) + sum_of_exp(row, to, visible, largest, scale);
+    write_exp(row, 0, from, largest, scale, 1.0f / sum);
+    write_exp(row, to, visible, largest, scale, 1.0f / sum);
+    for (int64_t i = from; i < to; ++i)
+      store(row[i], 0.0f);
     for (int64_t i = visible; i < columns; ++i)
       store(row[i], 0.0f);
   }
@@ -402,8 +426,9 @@ MINICPM_CLONES void diagonal_sum(const Bf16* x, const Bf16* y, Bf16* out, int64_
     silu_mul_backward_range(dy, gate, up, dgate, dup, begin, end);                                                   \
   }                                                                                                                  \
   template <>                                                                                                        \
-  MINICPM_CLONES void softmax<T>(T * s, int64_t begin, int64_t end, int64_t columns, float scale, int64_t causal) {  \
-    softmax_rows(s, begin, end, columns, scale, causal);                                                             \
+  MINICPM_CLONES void softmax<T>(T * s, int64_t begin, int64_t end, int64_t columns, float scale, int64_t causal,    \
+                                 const int64_t* hidden, int64_t sequence_rows) {                                     \
+    softmax_rows(s, begin, end, columns, scale, causal, hidden, sequence_rows);                                      \
   }                                                                                                                  \
   template <>                                                                                                        \
   MINICPM_CLONES void softmax_backward<T>(const T* p, T* dp, int64_t begin, int64_t end, int64_t columns,            \

@@ -39,9 +39,11 @@ template <typename T>
 void silu_mul_backward(const T* dy, const T* gate, const T* up, T* dgate, T* dup, int64_t begin, int64_t end);
 
 /// Rows of scores become softmax(scale * row) in place. `causal` > 0: row r sees columns 0 .. r % causal (+ columns -
-/// causal, if there are more columns than query rows), the rest become 0.
+/// causal, if there are more columns than query rows), the rest become 0. `hidden`, for causal rows only and may be
+/// null: pairs [from, to) of columns that become 0 as well; row r has pair (r / sequence_rows) * causal + r % causal.
 template <typename T>
-void softmax(T* s, int64_t begin, int64_t end, int64_t columns, float scale, int64_t causal);
+void softmax(T* s, int64_t begin, int64_t end, int64_t columns, float scale, int64_t causal, const int64_t* hidden,
+             int64_t sequence_rows);
 /// ds = scale * p * (dp - sum(dp * p)), written over dp.
 template <typename T>
 void softmax_backward(const T* p, T* dp, int64_t begin, int64_t end, int64_t columns, float scale);

@@ -179,7 +179,7 @@ Tensor TorchModel::resample(const Batch& batch, const Tensor& features) const {
 }
 
 Tensor TorchModel::decoder_layer(const DecoderLayer& w, Tensor x, const Tensor& cos, const Tensor& sin,
-                                 const std::vector<Run>& runs) const {
+                                 const std::vector<Run>& runs, const Tensor& hidden) const {
   const DecoderConfig& c = config_.decoder;
   const double scale = 1.0 / std::sqrt(static_cast<double>(c.head_dim));
   const auto branch = [&](const Tensor& y) { return c.residual_scale == 1.0f ? y : y * c.residual_scale; };
@@ -192,7 +192,7 @@ Tensor TorchModel::decoder_layer(const DecoderLayer& w, Tensor x, const Tensor& 
     k = fn::rms_norm(k, w.k_norm, c.rms_norm_eps, options_.compute);
   }
   const Tensor a = fn::attention(fn::rope(q, cos, sin), fn::rope(k, cos, sin), split_heads(apply(w.v, h), c.head_dim),
-                                 runs, scale, true);
+                                 runs, scale, true, hidden);
   x = fn::add(x, branch(apply(w.o, merge_heads(a))));
 
   // x += down(silu(gate(h)) * up(h)), h = rms_norm(x)
@@ -212,11 +212,15 @@ Tensor TorchModel::decode(const Batch& batch, const Tensor& image_rows) const {
   Tensor rates = powers.reciprocal();
   if (!c.rope_factors.empty()) rates = rates / at::tensor(c.rope_factors);
   const Tensor angles = at::arange(batch.length, at::kFloat).unsqueeze(1) * rates;
-  const Tensor cos = (angles.cos() * c.rope_attention_factor).repeat({batch.sequences, 1}).to(embed_.device());
-  const Tensor sin = (angles.sin() * c.rope_attention_factor).repeat({batch.sequences, 1}).to(embed_.device());
+  const auto at_positions = [&](const Tensor& table) {
+    return (table * c.rope_attention_factor).to(embed_.device()).index_select(0, batch.positions);
+  };
+  const Tensor cos = at_positions(angles.cos()), sin = at_positions(angles.sin());
   const std::vector<Run> runs{{batch.sequences, 0, batch.length, 0, batch.length}};
   for (const DecoderLayer& w : decoder_layers_) {
-    const auto layer = [this, &w, cos, sin, runs](const Tensor& in) { return decoder_layer(w, in, cos, sin, runs); };
+    const auto layer = [this, &w, cos, sin, runs, hidden = batch.hidden](const Tensor& in) {
+      return decoder_layer(w, in, cos, sin, runs, hidden);
+    };
     x = options_.gradient_checkpointing && x.requires_grad()
             ? CheckpointFunction::apply(x, CheckpointFunction::Layer(layer))
             : layer(x);

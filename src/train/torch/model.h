@@ -56,7 +56,7 @@ class TorchModel {
   Tensor apply(const Linear& layer, const Tensor& x) const;
   Tensor vision_layer(const VisionLayer& w, Tensor x, const std::vector<Run>& runs) const;
   Tensor decoder_layer(const DecoderLayer& w, Tensor x, const Tensor& cos, const Tensor& sin,
-                       const std::vector<Run>& runs) const;
+                       const std::vector<Run>& runs, const Tensor& hidden) const;
 
   ModelConfig config_;
   ModelOptions options_;

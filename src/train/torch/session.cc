@@ -175,6 +175,7 @@ void Session::run_stage(size_t index) {
   StreamOptions options;
   options.encode.max_tokens = config_.max_tokens;
   options.encode.max_slices = config_.max_slices;
+  options.encode.independent_turns = stage.data.independent_turns;
   options.seed = config_.seed + 1000 * index;
   options.rank = communicator_->rank();
   options.processes = communicator_->size();
@@ -423,6 +424,7 @@ std::vector<Scalar> Session::evaluate_set(const EvalSet& set) {
   EncodeOptions options;
   options.max_tokens = config_.max_tokens;
   options.max_slices = config_.max_slices;
+  options.independent_turns = set.data.independent_turns;
   at::parallel_for(0, n, 1, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i)
       samples[i] = std::make_unique<EncodedSample>(encode_sample(*processor_, source->sample(i), options));

@@ -98,6 +98,51 @@ TEST_F(EncodeTest, Pictures) {
   EXPECT_EQ(small.input.media[1]->slices.size(), 1u);
 }
 
+TEST_F(EncodeTest, IndependentTurnsAreEachWhatOneQuestionWouldBe) {
+  const auto picture = plain_picture(300, 200);
+  const std::vector<Message> messages = {text_message("system", "Be brief."),
+                                         picture_message({picture}, "Which?"),
+                                         text_message("assistant", "first"),
+                                         text_message("user", "Where is it?"),
+                                         text_message("assistant", "<think>\nlook\n</think>\n\nleft"),
+                                         text_message("user", "Which?"),
+                                         text_message("assistant", "again")};
+  options_.independent_turns = true;
+  const EncodedSample joined = encode(messages);
+  options_.independent_turns = false;
+  ASSERT_EQ(joined.branches.size(), 3u);
+  EXPECT_EQ(joined.input.media.size(), 1u);
+  EXPECT_THAT(learned_texts(joined, *tiny_.tokenizer),
+              ElementsAre("first<|im_end|>", HasSubstr("left<|im_end|>"), "again<|im_end|>"));
+  const auto shared = joined.branches[0];
+  for (size_t b = 0; b < 3; ++b) {
+    Message question = messages[1 + 2 * b];
+    if (b > 0) question.content.insert(question.content.begin(), messages[1].content.front());
+    const EncodedSample alone = encode({messages[0], question, messages[2 + 2 * b]});
+    const auto begin = joined.branches[b];
+    const auto end = b < 2 ? joined.branches[b + 1] : static_cast<int64_t>(joined.input.tokens.size());
+    std::vector<int32_t> tokens(joined.input.tokens.begin(), joined.input.tokens.begin() + shared);
+    tokens.insert(tokens.end(), joined.input.tokens.begin() + begin, joined.input.tokens.begin() + end);
+    EXPECT_EQ(tokens, alone.input.tokens) << b;
+    EXPECT_TRUE(std::equal(joined.labels.begin() + begin, joined.labels.begin() + end, alone.labels.begin() + shared));
+    EXPECT_EQ(joined.input.media[0]->spans, alone.input.media[0]->spans);
+  }
+}
+
+TEST_F(EncodeTest, IndependentTurnsRefuseWhatTheyCannotShare) {
+  options_.independent_turns = true;
+  const auto refusal = [&](std::vector<Message> messages) { return error_text([&] { encode(std::move(messages)); }); };
+  const Message a = text_message("assistant", "a"), q = text_message("user", "q");
+  const Message picture = picture_message({plain_picture(50, 50)}, "q");
+  Message behind = q;
+  behind.content.push_back(ContentPart::from_image(plain_picture(50, 50)));
+  EXPECT_THAT(refusal({}), HasSubstr("has no question"));
+  EXPECT_THAT(refusal({q}), HasSubstr("a last message without an answer"));
+  EXPECT_THAT(refusal({q, q, a, a}), HasSubstr("two messages of one role"));
+  EXPECT_THAT(refusal({picture, a, picture, a}), HasSubstr("message 3 has more"));
+  EXPECT_THAT(refusal({behind, a, q, a}), HasSubstr("before the text of the first question"));
+}
+
 TEST_F(EncodeTest, Refusals) {
   const auto refusal = [&](std::vector<Message> messages) { return error_text([&] { encode(std::move(messages)); }); };
   const Message q = text_message("user", "q"), a = text_message("assistant", "a");
