@@ -6,6 +6,10 @@
 
 #include "train/torch/kernels.h"
 
+#ifndef INTRA_OP_PARALLEL
+#error "at::parallel_for runs on one thread unless this is compiled with OpenMP"
+#endif
+
 namespace minicpm::train {
 namespace {
 
