@@ -131,6 +131,14 @@ std::string Shape::with_article() const {
   return (kColorNames[color] == "orange" ? "an " : "a ") + name();
 }
 
+std::string list_of(std::vector<Shape> shapes) {
+  std::sort(shapes.begin(), shapes.end(), [](const Shape& a, const Shape& b) { return a.x < b.x; });
+  std::string list;
+  for (const Shape& shape : shapes)
+    list += (list.empty() ? "" : ", ") + shape.name();
+  return list;
+}
+
 Kind random_kind(Random& random) {
   return static_cast<Kind>(random.below(kKinds));
 }

@@ -39,6 +39,9 @@ Shape random_look(Random& random, const Ground& ground, float difficulty);
 Color shape_color(Random& random, int color, const Ground& ground, float difficulty);
 Kind random_kind(Random& random);
 
+/// The names of all from left to right: "red star, blue ring, red star".
+std::string list_of(std::vector<Shape> shapes);
+
 /// Places shapes with these radii without overlap; halves of the gap are `margin`. Shrinks them all when they do not
 /// fit.
 void place_shapes(Random& random, float width, float height, float margin, std::vector<Shape>& shapes);

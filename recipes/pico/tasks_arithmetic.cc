@@ -59,8 +59,12 @@ Scene draw_arithmetic(Random& random, const TaskInput& input) {
   const std::string question = say(random, {"What is the result?", "Calculate.", "Solve it."});
   const std::string result = std::to_string(exercise.result);
   const bool thinking = random.chance(0.7f);
-  scene.turns.push_back(
-      {question, thinking ? fmt::format("<think>\n{}\n</think>\n\n{}", steps(exercise), result) : result});
+  const std::string reasoned = fmt::format("<think>\n{}\n</think>\n\n{}", steps(exercise), result);
+  scene.turns.push_back({question, thinking ? reasoned : result});
+  if (input.many_turns()) {
+    scene.turns.push_back({question, thinking ? result : reasoned});
+    scene.turns.push_back({say(random, {"Read the text.", "What does it say?"}), text});
+  }
   return scene;
 }
 

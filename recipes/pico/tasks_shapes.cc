@@ -214,6 +214,8 @@ Scene draw_count(Random& random, const TaskInput& input) {
   for (const Group& group : groups) {
     add_count(random, color_name(group.look.color) + " " + kind_plural(group.look.kind), group.count, turns);
   }
+  // Only for training: whoever can list them has found them all.
+  if (input.many_turns()) turns.push_back({"List the shapes.", list_of(shapes)});
   if (random.chance(0.15f)) {
     const Kind kind = random_kind(random);
     if (kind != target.kind)

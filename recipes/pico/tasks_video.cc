@@ -108,7 +108,8 @@ Scene draw_motion(Random& random, float difficulty) {
 }
 
 /// Shapes drift a little; how many are there?
-Scene draw_crowd(Random& random, float difficulty) {
+Scene draw_crowd(Random& random, const TaskInput& input) {
+  const float difficulty = input.difficulty();
   const Clip clip = choose_clip(random, difficulty);
   const int count = random.between(1, 6);
   std::vector<Shape> shapes;
@@ -135,6 +136,7 @@ Scene draw_crowd(Random& random, float difficulty) {
   scene.turns.push_back({say(random, {"How many shapes are there?", "Count the shapes.", "How many shapes do you see?",
                                       "How many shapes move?"}),
                          std::to_string(count)});
+  if (input.many_turns()) scene.turns.push_back({"List the shapes.", list_of(shapes)});
   return scene;
 }
 
@@ -185,7 +187,7 @@ Scene draw_order(Random& random, const TaskInput& input) {
 Scene draw_video(Random& random, const TaskInput& input) {
   const float how = random.uniform();
   if (how < 0.45f) return draw_motion(random, input.difficulty());
-  if (how < 0.7f) return draw_crowd(random, input.difficulty());
+  if (how < 0.7f) return draw_crowd(random, input);
   return draw_order(random, input);
 }
 
