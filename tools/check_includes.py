@@ -28,7 +28,7 @@ OWNERS = {
     "CLI/": {"cli"},
     "pcre2": {"text"}, "utf8proc": {"text"},
     "jpeglib": {"media"}, "png.h": {"media"}, "webp/": {"media"}, "gif_lib": {"media"}, "libexif/": {"media"},
-    "libav": {"media"}, "libsw": {"media"},
+    "kissfft/": {"media"}, "kiss_fft": {"media"}, "libav": {"media"}, "libsw": {"media"},
     "histedit": {"cli"}, "editline/": {"cli"},
     "torch/": {"train"}, "mpi.h": {"dist"},
 }

@@ -26,7 +26,12 @@ constexpr const char* kDecoders =
     "h264,hevc,libdav1d,libaom-av1,av1,vp8,vp9,libvpx,libvpx-vp9,mpeg1video,mpeg2video,mpeg4,msmpeg4v2,msmpeg4,"
     "wmv1,wmv2,wmv3,vc1,flv,h263,theora,mjpeg,ffv1,huffyuv,ffvhuff,utvideo,gif,apng,png,rawvideo,prores,dnxhd,qtrle,"
     "dvvideo,vp6,vp6f";
-constexpr std::string_view kReadable = "MP4, MOV, MKV, WebM, AVI, MPEG, WMV, FLV, OGG, or animated GIF, PNG, WebP";
+constexpr const char* kSoundFormats =
+    "wav,w64,mp3,flac,ogg,aac,mov,matroska,aiff,caf,amr,ac3,eac3,asf,avi,flv,mpegts,mpeg,nut,au";
+constexpr const char* kSoundDecoders =
+    "pcm_s16le,pcm_s16be,pcm_u8,pcm_s8,pcm_s24le,pcm_s24be,pcm_s32le,pcm_s32be,pcm_f32le,pcm_f32be,pcm_f64le,pcm_f64be,"
+    "pcm_alaw,pcm_mulaw,adpcm_ima_wav,adpcm_ms,mp3float,mp3,mp2float,mp2,flac,alac,vorbis,libvorbis,opus,libopus,aac,"
+    "aac_latm,amrnb,amrwb,ac3,eac3,wmav1,wmav2,wmapro,speex,libspeex";
 
 constexpr int kIoBufferBytes = 1 << 16;
 
@@ -57,6 +62,16 @@ int is_cancelled(void* cancel) {
 
 }  // namespace
 
+const StreamKind kVideoStream = {AVMEDIA_TYPE_VIDEO,
+                                 kFormats,
+                                 kDecoders,
+                                 "video",
+                                 "sound",
+                                 "MP4, MOV, MKV, WebM, AVI, MPEG, WMV, FLV, OGG, or animated GIF, PNG, WebP"};
+const StreamKind kSoundStream = {
+    AVMEDIA_TYPE_AUDIO, kSoundFormats, kSoundDecoders,
+    "sound file",       "pictures",    "WAV, MP3, FLAC, OGG, Opus, AAC, M4A, AIFF, AMR, or a video with sound"};
+
 Packet make_packet() {
   Packet packet(av_packet_alloc());
   if (packet == nullptr) throw std::bad_alloc();
@@ -69,7 +84,8 @@ std::string ffmpeg_error(int error) {
   return text;
 }
 
-FfmpegDemuxer::FfmpegDemuxer(const VideoFile& file, const std::atomic<bool>* cancel) : file_(file), cancel_(cancel) {
+FfmpegDemuxer::FfmpegDemuxer(const VideoFile& file, const StreamKind& kind, const std::atomic<bool>* cancel)
+    : file_(file), kind_(kind), cancel_(cancel) {
   silence_ffmpeg();
   try {
     open();
@@ -127,16 +143,16 @@ void FfmpegDemuxer::open() {
 
 void FfmpegDemuxer::open_format() {
   Dictionary options;
-  options.set("format_whitelist", kFormats);
-  options.set("codec_whitelist", kDecoders);
+  options.set("format_whitelist", kind_.formats);
+  options.set("codec_whitelist", kind_.decoders);
   options.set("protocol_whitelist", "none");
   options.set("max_streams", std::to_string(file_.options.limits.max_streams));
   const int opened = avformat_open_input(&format_, nullptr, nullptr, &options.entries);
   check_not_cancelled(file_, cancel_);
   // Not even "out of memory" says more: FFmpeg answers so to sizes that damage has made too large.
   if (opened < 0) {
-    fail(ErrorCode::kBadFile, "{}: is not a video that can be read ({}), or its header is damaged", file_.name,
-         kReadable);
+    fail(ErrorCode::kBadFile, "{}: is not a {} that can be read ({}), or its header is damaged", file_.name, kind_.what,
+         kind_.readable);
   }
   // Frames are decoded here, too, to find out what the header does not say; they obey the same limit.
   std::vector<Dictionary> limits(format_->nb_streams);
@@ -155,16 +171,19 @@ void FfmpegDemuxer::open_format() {
   for (size_t i = 0; i < limits.size(); ++i)
     limits[i].entries = entries[i];  // FFmpeg takes out what it used
   check_not_cancelled(file_, cancel_);
-  if (found < 0) fail(ErrorCode::kBadFile, "{}: damaged video: {}", file_.name, ffmpeg_error(found));
+  if (found < 0) fail(ErrorCode::kBadFile, "{}: damaged {}: {}", file_.name, kind_.what, ffmpeg_error(found));
 }
 
 void FfmpegDemuxer::choose_stream() {
-  const int best = av_find_best_stream(format_, AVMEDIA_TYPE_VIDEO, -1, -1, &decoder_, 0);
-  if (best == AVERROR_STREAM_NOT_FOUND) fail(ErrorCode::kBadFile, "{}: holds no video, only sound", file_.name);
+  const int best = av_find_best_stream(format_, kind_.type, -1, -1, &decoder_, 0);
+  if (best == AVERROR_STREAM_NOT_FOUND) {
+    const bool video = kind_.type == AVMEDIA_TYPE_VIDEO;
+    fail(ErrorCode::kBadFile, "{}: holds no {}, only {}", file_.name, video ? "video" : "sound", kind_.other);
+  }
   if (best >= 0) stream_ = format_->streams[best];
-  if (best < 0 || decoder_ == nullptr || av_match_list(decoder_->name, kDecoders, ',') <= 0) {
+  if (best < 0 || decoder_ == nullptr || av_match_list(decoder_->name, kind_.decoders, ',') <= 0) {
     const char* codec = stream_ != nullptr ? avcodec_get_name(stream_->codecpar->codec_id) : "unknown";
-    fail(ErrorCode::kUnsupported, "{}: the video's codec ({}) cannot be decoded here", file_.name, codec);
+    fail(ErrorCode::kUnsupported, "{}: the {}'s codec ({}) cannot be decoded here", file_.name, kind_.what, codec);
   }
   if ((stream_->disposition & AV_DISPOSITION_ATTACHED_PIC) != 0) {
     fail(ErrorCode::kBadFile, "{}: holds no video, only sound with a cover picture", file_.name);

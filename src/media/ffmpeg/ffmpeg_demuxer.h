@@ -1,4 +1,4 @@
-// The compressed pictures of a video file in memory, one by one, through libavformat. Internal to media/.
+// The compressed pictures or sound of a file in memory, packet by packet, through libavformat. Internal to media/.
 #pragma once
 
 extern "C" {
@@ -23,11 +23,22 @@ Packet make_packet();
 /// FFmpeg's text for an error of its own.
 std::string ffmpeg_error(int error);
 
+/// What is looked for in a file: which containers and decoders are used, by FFmpeg's names with commas, and words for
+/// messages.
+struct StreamKind {
+  AVMediaType type;
+  const char* formats;
+  const char* decoders;
+  std::string_view what, other;  // "video", "sound"
+  std::string_view readable;     // formats as users know them
+};
+extern const StreamKind kVideoStream, kSoundStream;
+
 /// Reads from the bytes alone: whatever a file names (parts, playlists, addresses) is never opened.
 class FfmpegDemuxer {
  public:
-  /// Finds the best video stream. Throws Error bad_file, unsupported, cancelled.
-  FfmpegDemuxer(const VideoFile& file, const std::atomic<bool>* cancel);
+  /// Finds the best stream of its kind. Throws Error bad_file, unsupported, cancelled.
+  FfmpegDemuxer(const VideoFile& file, const StreamKind& kind, const std::atomic<bool>* cancel);
   ~FfmpegDemuxer();
   FfmpegDemuxer(const FfmpegDemuxer&) = delete;
   FfmpegDemuxer& operator=(const FfmpegDemuxer&) = delete;
@@ -36,7 +47,7 @@ class FfmpegDemuxer {
   const AVCodec* decoder() const { return decoder_; }
   std::string format() const;  // FFmpeg's name, the first of several
 
-  /// The next packet of the video stream that has content, or false at the end of the file. Opened twice, a file gives
+  /// The next packet of the stream that has content, or false at the end of the file. Opened twice, a file gives
   /// the same packets twice. Throws Error cancelled.
   bool read(AVPacket& packet);
 
@@ -49,6 +60,7 @@ class FfmpegDemuxer {
   void close();
 
   const VideoFile& file_;
+  const StreamKind& kind_;
   const std::atomic<bool>* cancel_;
   int64_t at_ = 0;  // in the file's bytes
   AVFormatContext* format_ = nullptr;

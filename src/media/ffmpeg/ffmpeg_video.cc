@@ -138,7 +138,7 @@ class DecodePass {
         wanted_(wanted),
         on_frame_(on_frame),
         cancel_(cancel),
-        demuxer_(file, cancel),
+        demuxer_(file, kVideoStream, cancel),
         codec_(open_codec(demuxer_, file)),
         converter_(file, demuxer_.stream().codecpar->width, demuxer_.stream().codecpar->height) {}
 
@@ -260,7 +260,7 @@ void DecodePass::hand_out(size_t to, const AVFrame& frame) {
 class FfmpegVideo : public VideoSource {
  public:
   explicit FfmpegVideo(const VideoFile& file) : file_(file), index_({}) {
-    FfmpegDemuxer demuxer(file_, nullptr);
+    FfmpegDemuxer demuxer(file_, kVideoStream, nullptr);
     const AVCodecParameters& codec = *demuxer.stream().codecpar;
     check_frame_size(file_, codec.width, codec.height);
     info_.format = demuxer.format();

@@ -1,0 +1,120 @@
+#include "media/log_mel.h"
+
+#include <kissfft/kiss_fftr.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <memory>
+#include <numbers>
+
+#include "base/error.h"
+
+namespace minicpm {
+namespace {
+
+constexpr int64_t kWindow = 400;
+constexpr int64_t kSpectrum = kWindow / 2 + 1;
+constexpr int64_t kEdge = kWindow / 2;  // reflected at both ends of the 30 s
+constexpr int64_t kMaxFrames = kMaxMelSamples / kMelHop;
+constexpr double kFloor = 1e-10;    // of a filter's energy
+constexpr float kDynamicRange = 8;  // decades below the loudest
+
+// Slaney's scale: linear below 1 kHz (15 mels), then 27 mels for each factor of 6.4.
+constexpr double kHzPerMel = 200.0 / 3, kLogHz = 1000, kLogMel = kLogHz / kHzPerMel;
+const double kMelsPerLog = 27 / std::log(6.4);
+
+double mel_of(double hz) {
+  return hz < kLogHz ? hz / kHzPerMel : kLogMel + kMelsPerLog * std::log(hz / kLogHz);
+}
+double hz_of(double mel) {
+  return mel < kLogMel ? mel * kHzPerMel : kLogHz * std::exp((mel - kLogMel) / kMelsPerLog);
+}
+
+/// Sample i of the sound, which is silent from its end to 30 s and reflected beyond both ends of these.
+float sample_at(std::span<const float> samples, int64_t i) {
+  if (i < 0) i = -i;
+  if (i >= kMaxMelSamples) i = 2 * (kMaxMelSamples - 1) - i;
+  return i < static_cast<int64_t>(samples.size()) ? samples[static_cast<size_t>(i)] : 0.0f;
+}
+
+struct FreePlan {
+  void operator()(kiss_fftr_state* plan) const { kiss_fftr_free(plan); }
+};
+/// Holds scratch memory, so each caller needs its own.
+std::unique_ptr<kiss_fftr_state, FreePlan> make_plan() {
+  std::unique_ptr<kiss_fftr_state, FreePlan> plan(kiss_fftr_alloc(kWindow, 0, nullptr, nullptr));
+  if (plan == nullptr) fail(ErrorCode::kOutOfMemory, "no memory for a Fourier transform");
+  return plan;
+}
+
+}  // namespace
+
+LogMel::LogMel(int64_t bins) : bins_(bins) {
+  MINICPM_CHECK(bins > 0 && bins <= 1024);
+  for (int64_t i = 0; i < kWindow; ++i) {
+    const double phase = 2 * std::numbers::pi * static_cast<double>(i) / kWindow;
+    window_.push_back(static_cast<float>(0.5 - 0.5 * std::cos(phase)));
+  }
+  const double highest = mel_of(kAudioRate / 2.0);
+  const auto corner = [&](int64_t i) {
+    return hz_of(highest * static_cast<double>(i) / static_cast<double>(bins + 1));
+  };
+  for (int64_t b = 0; b < bins; ++b) {
+    const double low = corner(b), middle = corner(b + 1), high = corner(b + 2);
+    Filter filter{0, {}};
+    for (int64_t i = 0; i < kSpectrum; ++i) {
+      const double hz = static_cast<double>(i) * kAudioRate / kWindow;
+      const double slope = std::min((hz - low) / (middle - low), (high - hz) / (high - middle));
+      if (slope <= 0) continue;
+      if (filter.weights.empty()) filter.first = i;
+      filter.weights.push_back(static_cast<float>(slope * 2 / (high - low)));  // equal area
+    }
+    filters_.push_back(std::move(filter));
+  }
+}
+
+std::vector<float> LogMel::filters() const {
+  std::vector<float> table(static_cast<size_t>(bins_ * kSpectrum));
+  for (int64_t b = 0; b < bins_; ++b)
+    std::ranges::copy(filters_[b].weights, table.begin() + b * kSpectrum + filters_[b].first);
+  return table;
+}
+
+MelFrames LogMel::extract(std::span<const float> samples) const {
+  const auto count = static_cast<int64_t>(samples.size());
+  if (count > kMaxMelSamples) {
+    fail(ErrorCode::kInvalidRequest, "a piece of sound has {} samples, expected at most {}", count, kMaxMelSamples);
+  }
+  MelFrames mel{(count + kMelHop - 1) / kMelHop, bins_, {}};
+  // Frames behind the last one that is kept may still see its end, and count for the loudest value.
+  const int64_t seen = std::min(kMaxFrames, (count + kEdge + kMelHop - 1) / kMelHop);
+  const int64_t computed = std::max(mel.frames, seen);
+  mel.values.resize(static_cast<size_t>(computed * bins_));
+  const auto plan = make_plan();
+  std::array<float, kWindow> windowed;
+  std::array<kiss_fft_cpx, kSpectrum> spectrum;
+  std::array<float, kSpectrum> power;
+  float loudest = static_cast<float>(std::log10(kFloor));
+  for (int64_t t = 0; t < computed; ++t) {
+    for (int64_t i = 0; i < kWindow; ++i)
+      windowed[i] = window_[i] * sample_at(samples, t * kMelHop + i - kEdge);
+    kiss_fftr(plan.get(), windowed.data(), spectrum.data());
+    for (int64_t i = 0; i < kSpectrum; ++i)
+      power[i] = spectrum[i].r * spectrum[i].r + spectrum[i].i * spectrum[i].i;
+    for (int64_t b = 0; b < bins_; ++b) {
+      double energy = 0;
+      for (size_t i = 0; i < filters_[b].weights.size(); ++i)
+        energy += filters_[b].weights[i] * power[filters_[b].first + i];
+      const auto value = static_cast<float>(std::log10(std::max(energy, kFloor)));
+      mel.values[t * bins_ + b] = value;
+      loudest = std::max(loudest, value);
+    }
+  }
+  mel.values.resize(static_cast<size_t>(mel.frames * bins_));
+  for (float& value : mel.values)
+    value = (std::max(value, loudest - kDynamicRange) + 4) / 4;
+  return mel;
+}
+
+}  // namespace minicpm

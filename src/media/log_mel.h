@@ -1,0 +1,47 @@
+// Sound to the log-mel features that Whisper encoders take.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+namespace minicpm {
+
+inline constexpr int64_t kAudioRate = 16000;                // samples a second
+inline constexpr int64_t kMelHop = 160;                     // samples from frame to frame
+inline constexpr int64_t kMaxMelSamples = 30 * kAudioRate;  // of one piece of sound
+
+struct MelFrames {
+  int64_t frames = 0;
+  int64_t bins = 0;
+  std::vector<float> values;  // [frames, bins]
+
+  std::span<const float> frame(int64_t i) const { return {values.data() + i * bins, static_cast<size_t>(bins)}; }
+};
+
+/// Windows of 400 samples (periodic Hann) every 160, power spectrum, triangular filters evenly spaced on Slaney's mel
+/// scale from 0 to 8 kHz, log10, cut at 8 below the loudest and scaled to about -1 to 1: the extractor of Whisper
+/// large-v2 and older with `bins` = 80. Immutable; may be used by several threads at once.
+class LogMel {
+ public:
+  explicit LogMel(int64_t bins = 80);
+
+  /// Sound at 16 kHz, at most 30 s, which counts as followed by silence up to 30 s: ceil(samples / 160) frames. The
+  /// loudest value is that of this piece. Throws Error invalid_request for longer pieces.
+  MelFrames extract(std::span<const float> samples) const;
+
+  /// [bins, 201], row by row.
+  std::vector<float> filters() const;
+
+ private:
+  struct Filter {
+    int64_t first;               // of the spectrum's bins
+    std::vector<float> weights;  // of successive bins
+  };
+
+  int64_t bins_;
+  std::vector<Filter> filters_;
+  std::vector<float> window_;
+};
+
+}  // namespace minicpm
