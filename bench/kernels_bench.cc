@@ -43,7 +43,7 @@ struct Options {
   std::vector<std::string> shapes;
   std::string json;
   double seconds = 0.5;
-  bool exact = false;
+  bool exact = false, half = false;
   bool processor_time = false;
 };
 
@@ -112,7 +112,7 @@ Json run_case(ThreadPool& pool, cpu::Linear& linear, const std::vector<uint8_t>&
   w.dims[1] = shape.k;
   const int64_t copies = std::max<int64_t>(1, kPoolBytes / w.bytes());
   int64_t copy = 0;
-  const Precision precision = options.exact ? Precision::kExact : Precision::kFast;
+  const Precision precision = options.exact ? Precision::kExact : options.half ? Precision::kHalf : Precision::kFast;
   const std::vector<double> times = measure(options.seconds, options.processor_time, [&] {
     w.data = bytes.data() + copy * w.bytes();
     copy = (copy + 1) % copies;
@@ -164,7 +164,10 @@ void run(const Options& options) {
   ThreadPool pool(options.threads);
   cpu::Linear linear(pool, cpu::linear_kernels(isa.name));
   const std::vector<uint8_t> bytes = weight_bytes();
-  fmt::print("{}, {} threads, {}\n", isa.name, pool.num_threads(), options.exact ? "exact" : "fast");
+  fmt::print("{}, {} threads, {}\n", isa.name, pool.num_threads(),
+             options.exact  ? "exact"
+             : options.half ? "half"
+                            : "fast");
   Json results = Json::array();
   for (DType dtype : kFormats) {
     if (!options.filter.empty() && options.filter != name(dtype)) continue;
@@ -190,6 +193,7 @@ int main(int argc, char** argv) {
   app.add_option("--shape", options.shapes, "only these shapes, for example 512x3072x1024 (rows, n, k)");
   app.add_option("--seconds", options.seconds, "time for each case");
   app.add_flag("--exact", options.exact, "f32 activations");
+  app.add_flag("--half", options.half, "bf16 activations for f16 and f32 weights");
   app.add_flag("--processor-time", options.processor_time,
                "processor time instead of elapsed time: for one thread on a busy machine");
   app.add_option("--json", options.json, "also write the results to this file");

@@ -15,6 +15,8 @@ namespace minicpm {
 /// How `linear` computes.
 enum class Precision {
   kFast,   // what the processor does best: int8 activations for block formats, bf16 activations for bf16 weights
+  kHalf,   // as kFast, and f32 and f16 weights are rounded to bf16 as well for products of many rows, where the
+           // processor multiplies bf16 faster than f32: for parts that their authors run in bf16
   kExact,  // activations and products in f32; weights dequantised exactly
 };
 
@@ -81,6 +83,7 @@ class Backend {
   virtual void scale(Tensor x, float factor) = 0;                 // x *= factor
   virtual void add_row(Tensor x, Tensor row) = 0;                 // x[r, :] += row for every r; row [d]
   virtual void gelu(Tensor x, Gelu kind) = 0;                     // in place
+  virtual void relu(Tensor x) = 0;                                // in place
   virtual void silu_mul(Tensor out, Tensor gate, Tensor up) = 0;  // out = silu(gate) * up; out may be gate
 
   /// Rotates x [rows, heads, head_dim] in place by cos, sin [rows, rotary_dim/2] f32; dims beyond rotary_dim stay.

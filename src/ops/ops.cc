@@ -141,6 +141,11 @@ void gelu_(Context& ctx, Tensor x, Gelu kind) {
   ctx.backend.gelu(x, kind);
 }
 
+void relu_(Context& ctx, Tensor x) {
+  check_dense(x);
+  ctx.backend.relu(x);
+}
+
 Tensor silu_mul(Context& ctx, Tensor gate, Tensor up) {
   check_dense(gate);
   check_same_shape(gate, up);

@@ -45,6 +45,7 @@ void scale_(Context& ctx, Tensor x, float factor);
 /// x[r, :] += row for every r.
 void add_row_(Context& ctx, Tensor x, Tensor row);
 void gelu_(Context& ctx, Tensor x, Gelu kind);
+void relu_(Context& ctx, Tensor x);
 /// silu(gate) * up; the result takes gate's memory.
 Tensor silu_mul(Context& ctx, Tensor gate, Tensor up);
 

@@ -86,6 +86,13 @@ void CpuBackend::gelu(Tensor x, Gelu kind) {
   split(x.numel(), 4, [&](int64_t begin, int64_t end) { kernel(x.f32() + begin, end - begin); });
 }
 
+void CpuBackend::relu(Tensor x) {
+  split(x.numel(), 4, [&](int64_t begin, int64_t end) {
+    for (float* value = x.f32() + begin; value != x.f32() + end; ++value)
+      *value = *value < 0.0f ? 0.0f : *value;  // NaN stays
+  });
+}
+
 void CpuBackend::silu_mul(Tensor out, Tensor gate, Tensor up) {
   split(out.numel(), 12, [&](int64_t begin, int64_t end) {
     kernels_.silu_mul(out.f32() + begin, gate.f32() + begin, up.f32() + begin, end - begin);

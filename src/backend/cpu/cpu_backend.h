@@ -29,6 +29,7 @@ class CpuBackend final : public Backend {
   void scale(Tensor x, float factor) override;
   void add_row(Tensor x, Tensor row) override;
   void gelu(Tensor x, Gelu kind) override;
+  void relu(Tensor x) override;
   void silu_mul(Tensor out, Tensor gate, Tensor up) override;
   void rope(Tensor x, Tensor cos, Tensor sin, RopeStyle style) override;
   void kv_write(const KvLayer& kv, Tensor k, Tensor v, const Batch& batch) override;

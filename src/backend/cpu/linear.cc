@@ -105,6 +105,8 @@ const LinearKernels& linear_kernels(std::string_view isa) {
     kernels.bf16.fast_input = kInputBF16;
     kernels.bf16.gemv = avx512_bf16::kGemv;
     kernels.bf16.gemm = avx512_bf16::kGemm;
+    kernels.f16.gemm_half = avx512_bf16::kGemmOfF16;
+    kernels.f32.gemm_half = avx512_bf16::kGemmOfF32;
     return kernels;
   }();
   if (isa == "avx512_bf16") return kWithBF16;
@@ -188,11 +190,15 @@ void Linear::Impl::run(std::span<const LinearTarget> targets, const Tensor& x, P
   for (const LinearTarget& target : targets) {
     const LinearFormat& format = format_of(kernels_, target.w.dtype);
     const bool exact = precision == Precision::kExact;
-    const Input input = exact ? kInputF32 : format.fast_input;
+    const bool half =
+        precision == Precision::kHalf && format.gemm_half != nullptr && rows > kernels_.inputs[kInputBF16].gemv_rows;
+    const Input input = exact ? kInputF32 : half ? kInputBF16 : format.fast_input;
     const bool gemv = rows <= kernels_.inputs[input].gemv_rows;
     if (prepared[input] == nullptr) prepared[input] = prepare(x, input, gemv);
     Job job;
-    job.kernel = exact ? (gemv ? format.gemv_exact : format.gemm_exact) : (gemv ? format.gemv : format.gemm);
+    job.kernel = exact  ? (gemv ? format.gemv_exact : format.gemm_exact)
+                 : half ? format.gemm_half
+                        : (gemv ? format.gemv : format.gemm);
     job.args = {
         .w = static_cast<const uint8_t*>(target.w.data),
         .w_stride = row_bytes(target.w.dtype, k),

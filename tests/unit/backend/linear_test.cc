@@ -186,11 +186,21 @@ std::vector<float> rounded_to_bf16(const float* x, int64_t k) {
   return out;
 }
 
+constexpr const char* kPrecisionNames[] = {"fast", "half", "exact"};
+
+/// Whether plain weights are rounded to bf16.
+bool is_halved(DType dtype, int64_t rows, Precision precision, const LinearKernels& kernels) {
+  const bool wider = dtype == DType::kF16 || dtype == DType::kF32;
+  return wider && precision == Precision::kHalf && kernels.f16.gemm_half != nullptr &&
+         rows > kernels.inputs[kInputBF16].gemv_rows;
+}
+
 /// Row r of x as the kernels of this precision see it.
 std::vector<float> seen_by_kernel(const Rows& x, int64_t r, DType dtype, Precision precision,
                                   const LinearKernels& kernels) {
-  if (precision == Precision::kFast && info(dtype).is_quantised) return rounded_to_q8(x.row(r), x.cols);
-  if (precision == Precision::kFast && dtype == DType::kBF16 && kernels.bf16.fast_input == kInputBF16) {
+  if (is_halved(dtype, x.rows, precision, kernels)) return rounded_to_bf16(x.row(r), x.cols);
+  if (precision != Precision::kExact && info(dtype).is_quantised) return rounded_to_q8(x.row(r), x.cols);
+  if (precision != Precision::kExact && dtype == DType::kBF16 && kernels.bf16.fast_input == kInputBF16) {
     return rounded_to_bf16(x.row(r), x.cols);
   }
   return {x.row(r), x.row(r) + x.cols};
@@ -215,6 +225,7 @@ Reference reference(const Rows& x, const Weight& w, const float* bias, Precision
   std::vector<float> weights(static_cast<size_t>(n * k));
   for (int64_t c = 0; c < n; ++c)
     dequantize_row(w.dtype, w.row(c), weights.data() + c * k, k);
+  if (is_halved(w.dtype, x.rows, precision, kernels)) weights = rounded_to_bf16(weights.data(), n * k);
   for (int64_t r = 0; r < x.rows; ++r) {
     const std::vector<float> xr = seen_by_kernel(x, r, w.dtype, precision, kernels);
     for (int64_t c = 0; c < n; ++c) {
@@ -332,13 +343,13 @@ TEST_P(LinearTest, MatchesReference) {
     matrix.fill_random(random_);
     Rows x = random_rows(shape.rows, shape.k, random_);
     Rows bias = random_rows(1, shape.n, random_);
-    for (Precision precision : {Precision::kExact, Precision::kFast}) {
+    for (Precision precision : {Precision::kExact, Precision::kFast, Precision::kHalf}) {
       for (bool with_bias : {false, true}) {
         const Tensor b = with_bias ? Tensor(bias.row(0), DType::kF32, {shape.n}) : Tensor();
         const Rows out = run(x, matrix.weight(), b, precision);
         expect_close(out, reference(x, matrix.weight(), b.f32(), precision, kernels()), kLimit,
                      fmt::format("{} rows, {} x {}, {}, seed {}", shape.rows, shape.n, shape.k,
-                                 precision == Precision::kFast ? "fast" : "exact", seed_));
+                                 kPrecisionNames[static_cast<int>(precision)], seed_));
       }
     }
   }
@@ -476,7 +487,7 @@ TEST(LinearGroupTest, SharesActivationsAmongFormats) {
         biases.push_back(random_rows(1, n, random));
         n += 13;
       }
-      for (Precision precision : {Precision::kExact, Precision::kFast}) {
+      for (Precision precision : {Precision::kExact, Precision::kFast, Precision::kHalf}) {
         std::vector<LinearTarget> targets;
         for (size_t i = 0; i < matrices.size(); ++i) {
           const Tensor bias = i % 2 == 0 ? Tensor(biases[i].row(0), DType::kF32, {biases[i].cols}) : Tensor();

@@ -49,6 +49,26 @@ struct PairSource {
   }
 };
 
+/// Pairs of bf16 from wider weights, rounded.
+template <class E>
+struct RoundedSource {
+  MINICPM_INLINE int64_t words(int64_t k) { return (k + 1) / 2; }
+  MINICPM_INLINE int64_t bytes(int64_t words) { return words * 2 * E::kBytes; }
+  MINICPM_INLINE Vec read(const uint8_t* p, int64_t elements) {
+    if (elements >= kLanes) return E::read(p);
+    return elements > 0 ? E::read_rest(p, elements) : zero();
+  }
+  MINICPM_INLINE void fill(const uint8_t* w, int64_t k, int64_t word, int64_t count, float* out) {
+    const int64_t elements = smaller(2 * count, k - 2 * word);
+    w += 2 * word * E::kBytes;
+    for (int64_t i = 0; i < elements; i += kVectorElements) {
+      const Vec low = read(w + i * E::kBytes, elements - i);
+      const Vec high = read(w + (i + kLanes) * E::kBytes, elements - i - kLanes);
+      _mm512_storeu_ps(out + i / 2, (__m512)_mm512_cvtne2ps_pbh(high.v, low.v));
+    }
+  }
+};
+
 /// `count` words of bf16 pairs from 2 * count floats, of which `elements` exist; the others are zero.
 MINICPM_INLINE void to_pairs(const float* x, int64_t elements, float* out) {
   int64_t i = 0;
@@ -87,5 +107,7 @@ void to_tile(const float* x, int64_t x_stride, int64_t k, int64_t rows, int64_t 
 const LinearInput kInput = {to_row, to_tile, row_bytes, tile_row_bytes, kDenseRows, kDenseGemvRows};
 const ProductFn kGemv = gemv_dense<Pairs, MultiplyPairs>;
 const ProductFn kGemm = gemm_dense<PairSource, MultiplyPairs>;
+const ProductFn kGemmOfF16 = gemm_dense<RoundedSource<PlainF16>, MultiplyPairs>;
+const ProductFn kGemmOfF32 = gemm_dense<RoundedSource<PlainF32>, MultiplyPairs>;
 
 }  // namespace minicpm::cpu::avx512_bf16

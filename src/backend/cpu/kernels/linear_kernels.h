@@ -49,6 +49,7 @@ struct LinearFormat {
   Input fast_input;
   ProductFn gemv, gemm;              // Precision::kFast, activations in fast_input
   ProductFn gemv_exact, gemm_exact;  // Precision::kExact, activations in kInputF32
+  ProductFn gemm_half = nullptr;     // Precision::kHalf, activations in kInputBF16; null: as Precision::kFast
 };
 
 /// Conversions of activations into one Input.
@@ -84,9 +85,9 @@ namespace avx512 {
 extern const LinearKernels kLinear;
 }
 namespace avx512_bf16 {
-/// What differs from avx512: bf16 weights are multiplied with bf16 activations.
+/// What differs from avx512: bf16 weights are multiplied with bf16 activations, other plain ones where that is asked.
 extern const LinearInput kInput;
-extern const ProductFn kGemv, kGemm;
+extern const ProductFn kGemv, kGemm, kGemmOfF16, kGemmOfF32;
 }  // namespace avx512_bf16
 namespace neon {
 extern const LinearKernels kLinear;
