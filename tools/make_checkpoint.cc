@@ -86,7 +86,7 @@ void write_hf(const Options& options, const ModelConfig& config, ThreadPool& poo
   if (config.has_vision()) {
     write_file_atomically(folder / "preprocessor_config.json", write_preprocessor_config(config).dump(2) + "\n");
   }
-  const Vocabulary vocabulary = make_vocabulary(config.decoder.vocab_size);
+  const Vocabulary vocabulary = make_vocabulary(config.decoder.vocab_size, config.version->sound);
   write_file_atomically(folder / "tokenizer.json", tokenizer_json(vocabulary));
   write_file_atomically(folder / "tokenizer_config.json",
                         tokenizer_config_json(vocabulary, config.decoder.max_positions));
@@ -131,7 +131,7 @@ void add_language_metadata(const ModelConfig& config, const TypeRow& type, GgufW
     model.set_f32("minicpm.residual_scale", config.decoder.residual_scale);
     model.set_f32("minicpm.logit_scale", config.decoder.logit_divisor);
   }
-  write_vocabulary(gguf_vocabulary(make_vocabulary(config.decoder.vocab_size)), model);
+  write_vocabulary(gguf_vocabulary(make_vocabulary(config.decoder.vocab_size, config.version->sound)), model);
   model.set_bool("tokenizer.ggml.add_bos_token", false);
 }
 
@@ -183,6 +183,7 @@ int run(int argc, char** argv) {
   try {
     ModelConfig config = make_config(options.version, options.size, options.layers);
     config.gguf = options.format == "gguf";
+    if (config.gguf) config.audio.reset();  // a GGUF pair has no place for it
     ThreadPool pool(options.threads);
     options.format == "hf" ? write_hf(options, config, pool) : write_gguf(options, config, pool);
   } catch (const std::exception& error) {

@@ -11,6 +11,7 @@
 #include "cli/line_reader.h"
 #include "cli/request.h"
 #include "cli/terminal.h"
+#include "media/log_mel.h"
 
 namespace minicpm::cli {
 namespace {
@@ -18,6 +19,7 @@ namespace {
 constexpr std::string_view kHelp =
     "/image FILE    add a picture to the next message\n"
     "/video FILE    add a video to the next message\n"
+    "/audio FILE    add a sound to the next message\n"
     "/system TEXT   set the system message; without TEXT remove it\n"
     "/think on|off  let the model reason before it answers, or not\n"
     "/reset         forget the conversation\n"
@@ -141,11 +143,14 @@ Chat::Next Chat::command(std::string_view name, std::string_view argument) {
   if (name == "quit" || name == "exit") return Next::kQuit;
   if (name == "help") {
     note(kHelp);
-  } else if (name == "image" || name == "video") {
+  } else if (name == "image" || name == "video" || name == "audio") {
     need("a file");
     const std::string file = file_argument(argument);
     if (file == "-") fail(ErrorCode::kInvalidRequest, "/{} needs a file: standard input is the chat", name);
-    add_media(name == "video" ? MediaFile::Kind::kVideo : MediaFile::Kind::kImage, file);
+    add_media(name == "video"   ? MediaFile::Kind::kVideo
+              : name == "audio" ? MediaFile::Kind::kAudio
+                                : MediaFile::Kind::kImage,
+              file);
   } else if (name == "system") {
     conversation_.system = argument;
     note(argument.empty() ? "no system message\n" : "system message set\n");
@@ -176,6 +181,11 @@ void Chat::add_media(MediaFile::Kind kind, const std::string& file) {
   if (opened.image != nullptr) {
     note(fmt::format("{}: {}x{}, goes with the next message\n", one_line(file), opened.image->width,
                      opened.image->height));
+    return;
+  }
+  if (opened.sound != nullptr) {
+    const double seconds = static_cast<double>(media.parts[0].sound->size()) / static_cast<double>(kAudioRate);
+    note(fmt::format("{}: {:.1f} s of sound, goes with the next message\n", one_line(file), seconds));
     return;
   }
   const VideoInfo& info = opened.video->info();

@@ -6,15 +6,23 @@
 #include "base/file_map.h"
 
 namespace minicpm::cli {
+namespace {
+
+std::string_view mark_of(MediaFile::Kind kind) {
+  return kind == MediaFile::Kind::kVideo ? "[video]" : kind == MediaFile::Kind::kAudio ? "[sound]" : "![picture]";
+}
+std::string_view type_of(MediaFile::Kind kind) {
+  return kind == MediaFile::Kind::kVideo ? "video" : kind == MediaFile::Kind::kAudio ? "audio" : "image";
+}
+
+}  // namespace
 
 std::vector<Message> Conversation::messages() const {
   std::vector<Message> result;
   if (!system.empty()) result.push_back({"system", {ContentPart::from_text(system)}});
   for (const Turn& turn : turns) {
     Message message{turn.role, {}};
-    for (const NamedMedia& media : turn.media)
-      message.content.insert(message.content.end(), media.parts.begin(), media.parts.end());
-    message.content.push_back(ContentPart::from_text(turn.text));
+    message.content = message_content(turn.media, turn.text);
     result.push_back(std::move(message));
   }
   return result;
@@ -26,7 +34,7 @@ std::string Conversation::markdown() const {
   for (const Turn& turn : turns) {
     text += turn.role == "user" ? "\n## User\n" : "\n## Assistant\n";
     for (const NamedMedia& media : turn.media)
-      text += fmt::format("\n{}(<{}>)\n", media.video ? "[video]" : "![picture]", media.file);
+      text += fmt::format("\n{}(<{}>)\n", mark_of(media.kind), media.file);
     if (turn.reasoning) {
       text += fmt::format("\n<details><summary>Reasoning</summary>\n\n{}\n\n</details>\n", *turn.reasoning);
     }
@@ -41,7 +49,7 @@ Json Conversation::json() const {
   for (const Turn& turn : turns) {
     Json content = Json::array();
     for (const NamedMedia& media : turn.media)
-      content.push_back({{"type", media.video ? "video" : "image"}, {"path", media.file}});
+      content.push_back({{"type", type_of(media.kind)}, {"path", media.file}});
     content.push_back({{"type", "text"}, {"text", turn.text}});
     Json message = {{"role", turn.role}, {"content", content}};
     if (turn.reasoning) message["reasoning"] = *turn.reasoning;

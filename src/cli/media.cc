@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <optional>
 #include <span>
 
@@ -29,6 +30,11 @@ std::shared_ptr<VideoReader> open_video(const std::string& file) {
   return VideoReader::from_bytes(read_text("-"), "video on standard input");
 }
 
+std::shared_ptr<Sound> open_sound(const std::string& file) {
+  if (file != "-") return std::make_shared<Sound>(read_sound(file));
+  return std::make_shared<Sound>(sound_from_bytes(read_text("-"), "sound on standard input"));
+}
+
 std::string counted(size_t count, std::string_view what) {
   return fmt::format("{} {}{}", count, what, count == 1 ? "" : "s");
 }
@@ -43,9 +49,10 @@ size_t NamedMedia::frames() const {
 }
 
 OpenedMedia open_media(MediaFile::Kind kind, const std::string& file, const Options& options) {
-  if (kind == MediaFile::Kind::kImage) return {file, open_picture(file, options), nullptr};
-  if (kind == MediaFile::Kind::kVideo) return {file, nullptr, open_video(file)};
-  fail(ErrorCode::kInvalidRequest, "{}: sound and PDF are not supported by this build yet", file);
+  if (kind == MediaFile::Kind::kImage) return {file, open_picture(file, options), nullptr, nullptr};
+  if (kind == MediaFile::Kind::kVideo) return {file, nullptr, open_video(file), nullptr};
+  if (kind == MediaFile::Kind::kAudio) return {file, nullptr, nullptr, open_sound(file)};
+  fail(ErrorCode::kInvalidRequest, "{}: PDF is not supported by this build yet", file);
 }
 
 VideoSampling video_sampling(const Options& options) {
@@ -71,7 +78,12 @@ int64_t video_tokens(const std::vector<OpenedMedia>& media, const Options& optio
 
 NamedMedia decode_media(const OpenedMedia& media, const Options& options, const Engine& engine,
                         const std::atomic<bool>* cancel) {
-  if (media.image != nullptr) return {media.file, false, {ContentPart::from_image(media.image)}};
+  if (media.image != nullptr) {
+    return {media.file, MediaFile::Kind::kImage, {ContentPart::from_image(media.image)}};
+  }
+  if (media.sound != nullptr) {
+    return {media.file, MediaFile::Kind::kAudio, {ContentPart::from_sound(std::move(media.sound->samples))}};
+  }
   const LoadedModel& model = engine.model();
   if (!model.has_vision()) {
     fail(ErrorCode::kInvalidRequest, "{} cannot see videos; a GGUF model needs its mmproj file", model.version().title);
@@ -85,17 +97,32 @@ NamedMedia decode_media(const OpenedMedia& media, const Options& options, const 
   FrameRequest request;
   request.cancel = cancel;
   request.progress = [&](size_t done, size_t) { progress.update(static_cast<int64_t>(done)); };
-  return {media.file, true, video_parts(*media.video, plan, request, model.config().slices)};
+  return {media.file, MediaFile::Kind::kVideo, video_parts(*media.video, plan, request, model.config().slices)};
+}
+
+std::vector<ContentPart> message_content(const std::vector<NamedMedia>& media, const std::string& text) {
+  std::vector<ContentPart> content;
+  const auto append = [&](bool sounds) {
+    for (const NamedMedia& one : media) {
+      if ((one.kind == MediaFile::Kind::kAudio) == sounds)
+        content.insert(content.end(), one.parts.begin(), one.parts.end());
+    }
+  };
+  append(false);
+  content.push_back(ContentPart::from_text(text));
+  append(true);
+  return content;
 }
 
 std::string media_count(const std::vector<NamedMedia>& media) {
-  size_t videos = 0;
-  for (const NamedMedia& one : media)
-    videos += one.video ? 1 : 0;
-  const size_t pictures = media.size() - videos;
-  if (videos == 0) return counted(pictures, "picture");
-  if (pictures == 0) return counted(videos, "video");
-  return counted(pictures, "picture") + ", " + counted(videos, "video");
+  std::string text;
+  for (const auto& [kind, name] :
+       {std::pair{MediaFile::Kind::kImage, "picture"}, std::pair{MediaFile::Kind::kVideo, "video"},
+        std::pair{MediaFile::Kind::kAudio, "sound"}}) {
+    const auto count = std::ranges::count(media, kind, &NamedMedia::kind);
+    if (count > 0) text += (text.empty() ? "" : ", ") + counted(static_cast<size_t>(count), name);
+  }
+  return text;
 }
 
 }  // namespace minicpm::cli

@@ -43,7 +43,9 @@ constexpr std::array kOptions = {
               "picture (JPEG, PNG, WebP, BMP, GIF); repeatable, in order; `-` reads it from standard input"},
     OptionRow{"run", "--video", "FILE", kPrompt, &Options::media,
               "video (MP4, MKV, WebM, AVI, GIF, ...); repeatable, in order; `-` reads it from standard input"},
-    OptionRow{"run", "--audio", "FILE", kPrompt, &Options::media, "sound; not supported by this build yet"},
+    OptionRow{"run", "--audio", "FILE", kPrompt, &Options::media,
+              "sound (WAV, MP3, FLAC, OGG, M4A, ...) for a model that hears; repeatable, in order; `-` reads it from "
+              "standard input"},
     OptionRow{"run", "--pdf", "FILE", kPrompt, &Options::media, "PDF; not supported by this build yet"},
     OptionRow{"run", "--fps", "X", kPrompt, &Options::fps,
               "frames of a video to look at in a second; default: 3 with packs (MiniCPM-V 4.5), otherwise 1"},
@@ -228,10 +230,10 @@ constexpr std::array kVerbs = {
             "With -p (or -f) the model answers once and the program ends. Without, a chat starts: type a line and\n"
             "press Enter; a line that ends in a backslash goes on. Lines from a pipe are read the same way.\n"
             "\n"
-            "In a chat: /image FILE and /video FILE add a picture or a video to the next message, /system TEXT\n"
-            "sets the system message, /think on|off turns reasoning on and off, /reset starts anew, /save FILE\n"
-            "writes the conversation (.md or .json), /help lists the commands, /quit or Ctrl-D ends. Ctrl-C once\n"
-            "ends the answer, twice the program.\n"
+            "In a chat: /image FILE, /video FILE and /audio FILE add something to the next message, /system TEXT sets\n"
+            "the system message, /think on|off turns reasoning on and off, /reset starts anew, /save FILE writes\n"
+            "the conversation (.md or .json), /help lists the commands, /quit or Ctrl-D ends. Ctrl-C once ends\n"
+            "the answer, twice the program.\n"
             "\n"
             "Sampling starts from what the model's publishers recommend; every option overrides one value.\n"
             "The answer goes to standard output; reasoning, notes and timings go to standard error.",

@@ -27,7 +27,6 @@ void check_options(const Options& options) {
   }
   int readers = (options.prompt == "-" || options.prompt_file == "-") ? 1 : 0;
   for (const MediaFile& media : options.media) {
-    if (media.kind == MediaFile::Kind::kAudio) unsupported("--audio");
     if (media.kind == MediaFile::Kind::kPdf) unsupported("--pdf");
     readers += media.file == "-" ? 1 : 0;
   }
@@ -35,8 +34,7 @@ void check_options(const Options& options) {
   if (readers > 1) fail(ErrorCode::kInvalidRequest, "standard input (`-`) can be read for one thing only");
   const bool one_shot = options.prompt || !options.prompt_file.empty();
   if (readers == 1 && !one_shot) {
-    fail(ErrorCode::kInvalidRequest,
-         "a picture or video from standard input needs a question (-p): a chat reads its lines there");
+    fail(ErrorCode::kInvalidRequest, "a file from standard input needs a question (-p): a chat reads its lines there");
   }
   if (options.json && !one_shot) fail(ErrorCode::kInvalidRequest, "--json needs a question (-p or -f)");
   check_sampling(options);
@@ -54,6 +52,7 @@ Json result_json(const Options& options, const ChatResult& result, uint64_t seed
                  {"completion_tokens", usage.completion_tokens},
                  {"total_tokens", usage.prompt_tokens + usage.completion_tokens},
                  {"image_tokens", usage.image_tokens},
+                 {"audio_tokens", usage.audio_tokens},
                  {"images", usage.images},
                  {"frames", usage.frames},
                  {"slices", usage.slices}}},
@@ -87,11 +86,7 @@ int answer_once(Engine& engine, const Options& options, const std::string& text,
   const uint64_t seed = choose_seed(options);
   ChatRequest request;
   if (options.system) request.messages.push_back({"system", {ContentPart::from_text(*options.system)}});
-  Message message{"user", {}};
-  for (const NamedMedia& one : media)
-    message.content.insert(message.content.end(), one.parts.begin(), one.parts.end());
-  message.content.push_back(ContentPart::from_text(text));
-  request.messages.push_back(std::move(message));
+  request.messages.push_back({"user", message_content(media, text)});
   request.sampling = sampling_params(options, engine, thinking, seed);
   request.stop = options.stop;
   request.thinking = thinking;

@@ -35,18 +35,23 @@ struct EngineOptions {
   ImageLimits image_limits;
 };
 
-/// One part of a message's content: text, a picture, or a pack of video frames.
+/// One part of a message's content: text, a picture, a pack of video frames, or sound.
 struct ContentPart {
-  enum class Kind { kText, kImage, kFrames };
+  enum class Kind { kText, kImage, kFrames, kSound };
   Kind kind = Kind::kText;
   std::string text;
   std::vector<std::shared_ptr<const Image>> images;  // one picture, or the frames of one pack
-  std::vector<int32_t> frame_ids;    // kFrames: time of each frame in units of 0.1 s; none for models without packs
-  std::optional<int> max_slices;     // of this part's pictures; unset: the request's
-  std::optional<bool> use_image_id;  // likewise
+  std::vector<int32_t> frame_ids;  // kFrames: time of each frame in units of 0.1 s; none for models without packs
+  std::shared_ptr<const std::vector<float>> sound;  // kSound: mono samples at 16 kHz
+  std::optional<int> max_slices;                    // of this part's pictures; unset: the request's
+  std::optional<bool> use_image_id;                 // likewise
 
   static ContentPart from_text(std::string text);
   static ContentPart from_image(std::shared_ptr<const Image> image);
+  static ContentPart from_sound(std::vector<float> samples);
+
+  /// Pictures or frames.
+  bool is_visual() const { return kind == Kind::kImage || kind == Kind::kFrames; }
 };
 
 struct Message {
@@ -70,6 +75,7 @@ struct Usage {
   int64_t prompt_tokens = 0;
   int64_t completion_tokens = 0;
   int64_t image_tokens = 0;  // of the prompt
+  int64_t audio_tokens = 0;  // likewise
   int64_t images = 0;        // still pictures
   int64_t frames = 0;        // of videos
   int64_t slices = 0;        // of both

@@ -23,6 +23,8 @@ bool same_media(const MediaItem& a, const MediaItem& b) {
   for (size_t i = 0; i < a.groups.size(); ++i) {
     if (a.groups[i].frame_ids != b.groups[i].frame_ids) return false;
   }
+  const auto same_sound = [](const MelFrames& x, const MelFrames& y) { return x.values == y.values; };
+  if (!std::ranges::equal(a.sounds, b.sounds, same_sound) || a.span_rows != b.span_rows) return false;
   // Compared by content, not by a hash, so that two pictures are never taken for each other.
   return std::ranges::equal(a.slices, b.slices, [](const Patches& x, const Patches& y) {
     return x.h == y.h && x.w == y.w && x.values == y.values;
@@ -320,6 +322,13 @@ ContentPart ContentPart::from_image(std::shared_ptr<const Image> image) {
   ContentPart part;
   part.kind = Kind::kImage;
   part.images.push_back(std::move(image));
+  return part;
+}
+
+ContentPart ContentPart::from_sound(std::vector<float> samples) {
+  ContentPart part;
+  part.kind = Kind::kSound;
+  part.sound = std::make_shared<const std::vector<float>>(std::move(samples));
   return part;
 }
 

@@ -48,6 +48,11 @@ int64_t activation_bytes(const ModelConfig& config, const EngineOptions& options
     per_row = std::max(6 * v.hidden_size + v.intermediate_size, v.hidden_size + 5 * d.hidden_size);
     peak = std::max(peak, rows * per_row * 4);
   }
+  if (config.has_audio()) {
+    const AudioConfig& a = *config.audio;
+    per_row = 6 * a.hidden_size + a.intermediate_size + 2 * 3 * a.hidden_size;
+    peak = std::max(peak, a.max_positions * (per_row + 2 * a.output_size) * 4);
+  }
   return peak + 4 * kMiB;
 }
 

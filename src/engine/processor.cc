@@ -1,6 +1,9 @@
 #include "engine/processor.h"
 
 #include <algorithm>
+#include <functional>
+#include <numeric>
+#include <utility>
 
 #include "media/slicing.h"
 #include "models/vision_prompt.h"
@@ -31,7 +34,8 @@ void check(const ChatRequest& request, const VersionRow& version) {
       refuse(fmt::format("message {} has the role \"{}\"; known are system, user and assistant", i + 1, message.role));
     if (message.role == "system" && i > 0) refuse("a system message must be the first one");
     for (const ContentPart& part : message.content) {
-      if (part.kind == ContentPart::Kind::kText) continue;
+      if (part.kind == ContentPart::Kind::kSound && part.sound == nullptr) refuse("a sound part without a sound");
+      if (!part.is_visual()) continue;
       if (!version.vision)
         refuse(fmt::format("{} cannot see pictures; a GGUF model needs its mmproj file", version.title));
       if (part.images.empty()) refuse("a picture part without a picture");
@@ -60,10 +64,9 @@ std::string text_of(const Message& message) {
   return text;
 }
 
-/// A text that occurs in no message, to stand for pictures while the template is applied. A user who types the mark
-/// itself must not get a picture for it.
-std::string unused_mark(const ChatRequest& request) {
-  std::string mark = "\x01image\x01";
+/// A text that occurs in no message, to stand for pictures or sounds while the template is applied. A user who types
+/// the mark itself must not get one for it.
+std::string unused_mark(const ChatRequest& request, std::string mark) {
   const auto occurs = [&] {
     for (const Message& message : request.messages) {
       for (const ContentPart& part : message.content) {
@@ -77,8 +80,9 @@ std::string unused_mark(const ChatRequest& request) {
   return mark;
 }
 
-/// Splits text pieces at the stand-in and puts control pieces with the templates' own mark there.
-std::vector<PromptPiece> restore_marks(const std::vector<PromptPiece>& pieces, const std::string& mark) {
+/// Splits text pieces at the stand-in and puts control pieces with the texts of `next` there.
+std::vector<PromptPiece> replace_marks(const std::vector<PromptPiece>& pieces, const std::string& mark,
+                                       const std::function<std::string()>& next) {
   std::vector<PromptPiece> result;
   const auto append = [&](std::string text, bool control) {
     if (!text.empty()) result.push_back({std::move(text), control});
@@ -87,17 +91,36 @@ std::vector<PromptPiece> restore_marks(const std::vector<PromptPiece>& pieces, c
     size_t from = 0;
     for (size_t at; (at = piece.text.find(mark, from)) != std::string::npos; from = at + mark.size()) {
       append(piece.text.substr(from, at - from), piece.control);
-      append(std::string(kPictureMark), true);
+      append(next(), true);
     }
     append(piece.text.substr(from), piece.control);
   }
   return result;
 }
 
+constexpr std::string_view kSoundStart = "<|audio_start|>", kSoundEnd = "<|audio_end|>";
+
+std::string sound_placeholder(std::span<const int64_t> spans) {
+  std::string text;
+  for (const int64_t rows : spans) {
+    text += kSoundStart;
+    for (int64_t i = 0; i < rows; ++i)
+      text += "<unk>";
+    text += kSoundEnd;
+  }
+  return text;
+}
+
+bool has_sound(const Message& message) {
+  return std::ranges::any_of(message.content,
+                             [](const ContentPart& part) { return part.kind == ContentPart::Kind::kSound; });
+}
+
 }  // namespace
 
-Processor::Processor(const ModelConfig& config, const Tokenizer& tokenizer)
-    : config_(&config), tokenizer_(&tokenizer) {}
+Processor::Processor(const ModelConfig& config, const Tokenizer& tokenizer) : config_(&config), tokenizer_(&tokenizer) {
+  if (config.has_audio()) mel_.emplace(config.audio->mel_bins);
+}
 
 SliceConfig Processor::slice_config(std::optional<int> max_slices) const {
   SliceConfig slices = config_->slices;
@@ -134,8 +157,54 @@ std::shared_ptr<MediaItem> Processor::make_item(const ContentPart& part, const S
   return item;
 }
 
-std::vector<PromptPiece> Processor::render(const ChatRequest& request, const std::string& mark) const {
+/// Rows of each place that a sound has in the prompt.
+std::vector<int64_t> Processor::sound_spans(const ContentPart& part) const {
+  if (!config_->has_audio()) {
+    refuse(fmt::format("{} cannot hear sound{}", config_->version->title,
+                       config_->version->sound ? " from a GGUF pair; its Hugging Face folder holds the encoder" : ""));
+  }
+  const AudioConfig& audio = *config_->audio;
+  const auto samples = static_cast<int64_t>(part.sound->size());
+  int64_t rows = audio.rows_of_samples(samples);
+  if (rows == 0) refuse(fmt::format("a sound of {} samples is too short to be heard", samples));
+  std::vector<int64_t> spans;
+  const int64_t most = audio.chunk_input ? audio.rows_of_mark() : rows;
+  for (; rows > 0; rows -= most)
+    spans.push_back(std::min(rows, most));
+  return spans;
+}
+
+/// The sounds of a message are heard as one, as the official code joins them, unless that gives fewer rows than they
+/// have places.
+std::shared_ptr<MediaItem> Processor::make_sound_item(const Message& message) const {
+  auto item = std::make_shared<MediaItem>();
+  std::vector<float> joined;
+  std::vector<const std::vector<float>*> sounds;
+  int64_t places = 0;
+  for (const ContentPart& part : message.content) {
+    if (part.kind != ContentPart::Kind::kSound) continue;
+    const std::vector<int64_t> spans = sound_spans(part);
+    item->span_rows.insert(item->span_rows.end(), spans.begin(), spans.end());
+    places = std::accumulate(spans.begin(), spans.end(), places);
+    joined.insert(joined.end(), part.sound->begin(), part.sound->end());
+    sounds.push_back(part.sound.get());
+  }
+  if (config_->audio->rows_of_samples(static_cast<int64_t>(joined.size())) >= places) sounds = {&joined};
+  for (const std::vector<float>* sound : sounds) {
+    for (std::span<const float> rest(*sound); !rest.empty();) {
+      const auto piece = rest.first(std::min<size_t>(rest.size(), kMaxMelSamples));
+      item->sounds.push_back(mel_->extract(piece));
+      rest = rest.subspan(piece.size());
+    }
+  }
+  return item;
+}
+
+/// The template's pieces with a mark for each picture, and sounds by their placeholders.
+std::vector<PromptPiece> Processor::render(const ChatRequest& request) const {
+  const std::string mark = unused_mark(request, "\x01image\x01"), sound_mark = unused_mark(request, "\x01sound\x01");
   std::vector<ChatMessage> messages;
+  std::vector<std::string> sounds;
   for (const Message& message : request.messages) {
     ChatMessage rendered;
     rendered.role = message.role;
@@ -144,15 +213,24 @@ std::vector<PromptPiece> Processor::render(const ChatRequest& request, const std
       if (!first) rendered.content += '\n';
       first = false;
       if (part.kind == ContentPart::Kind::kText) rendered.content += part.text;
-      for (size_t i = 0; part.kind != ContentPart::Kind::kText && i < part.images.size(); ++i) {
+      for (size_t i = 0; part.is_visual() && i < part.images.size(); ++i) {
         rendered.content += (i > 0 ? "\n" : "") + mark;
+      }
+      if (part.kind == ContentPart::Kind::kSound) {
+        rendered.content += sound_mark;
+        sounds.push_back(sound_placeholder(sound_spans(part)));
       }
     }
     messages.push_back(std::move(rendered));
   }
   ChatTemplateOptions options;
   if (config_->version->thinking) options.enable_thinking = request.thinking;
-  return restore_marks(apply_chat_template(config_->version->chat, messages, options), mark);
+  // A conversation with sound has the speech template, whatever comes out.
+  const ChatFamily family = sounds.empty() ? config_->version->chat : ChatFamily::kOmni26Tts;
+  const auto pieces =
+      replace_marks(apply_chat_template(family, messages, options), mark, [] { return std::string(kPictureMark); });
+  size_t next = 0;
+  return replace_marks(pieces, sound_mark, [&] { return sounds.at(next++); });
 }
 
 PreparedPrompt Processor::prepare(const ChatRequest& request) const {
@@ -168,8 +246,14 @@ PreparedPrompt Processor::prepare(const ChatRequest& request,
   std::vector<std::shared_ptr<MediaItem>> items;
   std::vector<MediaGroup> groups;
   for (const Message& message : request.messages) {
+    bool heard = false;
     for (const ContentPart& part : message.content) {
-      if (part.kind == ContentPart::Kind::kText) continue;
+      if (part.kind == ContentPart::Kind::kSound && !std::exchange(heard, true)) {
+        items.push_back(make_sound_item(message));
+        for (const int64_t rows : items.back()->span_rows)
+          prompt.usage.audio_tokens += rows;
+      }
+      if (!part.is_visual()) continue;
       const Image& first = *part.images.front();
       const SliceConfig slices = slice_config(part.max_slices ? part.max_slices : request.max_slices);
       groups.push_back({static_cast<int>(part.images.size()), plan_slices({first.width, first.height}, slices).grid,
@@ -187,8 +271,8 @@ PreparedPrompt Processor::prepare(const ChatRequest& request,
     }
   }
 
-  std::vector<PromptPiece> pieces = render(request, unused_mark(request));
-  if (!items.empty()) {
+  std::vector<PromptPiece> pieces = render(request);
+  if (!groups.empty()) {
     PlaceholderConfig config;
     config.layout = version.layout;
     config.queries_per_slice = static_cast<int>(config_->resampler->query_num);
@@ -199,7 +283,8 @@ PreparedPrompt Processor::prepare(const ChatRequest& request,
   if (prompt.input.tokens.empty()) refuse("the prompt is empty");
   find_spans(prompt.input.tokens, items);
   for (auto& item : items) {
-    prompt.usage.image_tokens += static_cast<int64_t>(item->groups.size()) * config_->resampler->query_num;
+    if (!item->is_sound())
+      prompt.usage.image_tokens += static_cast<int64_t>(item->groups.size()) * config_->resampler->query_num;
     prompt.input.media.push_back(std::move(item));
   }
   prompt.usage.prompt_tokens = static_cast<int64_t>(prompt.input.tokens.size());
@@ -215,6 +300,7 @@ TrainingPrompt Processor::prepare_training(std::span<const Message> messages,
   if (!turn) {
     fail(ErrorCode::kUnsupported, "{}: training with its chat template is not supported", config_->version->title);
   }
+  if (std::ranges::any_of(messages, has_sound)) fail(ErrorCode::kUnsupported, "training with sound is not supported");
   ChatMessage answer;
   answer.role = "assistant";
   answer.content = text_of(messages.back());
@@ -291,33 +377,49 @@ int32_t Processor::special_id(std::string_view text) const {
   return *found;
 }
 
-// A span lies between <image> and </image>, or <slice> and </slice>; only the program itself can have put these ids
-// there, since the same strings typed by a user stay text.
+// A span lies between two marks; only the program itself can have put their ids there, since the same strings typed by
+// a user stay text.
 void Processor::find_spans(const std::vector<int32_t>& tokens, std::vector<std::shared_ptr<MediaItem>>& items) const {
-  if (items.empty()) return;
-  const int32_t starts[] = {special_id("<image>"), special_id("<slice>")};
-  const int32_t ends[] = {special_id("</image>"), special_id("</slice>")};
-  const int64_t queries = config_->resampler->query_num;
-  std::vector<int64_t> spans;
+  struct Marks {
+    int32_t start, end;
+    bool sound;
+  };
+  const auto is_sound = [](const auto& item) { return item->is_sound(); };
+  std::vector<Marks> marks;
+  if (std::ranges::any_of(items, is_sound)) marks.push_back({special_id(kSoundStart), special_id(kSoundEnd), true});
+  if (!std::ranges::all_of(items, is_sound)) {
+    marks.push_back({special_id("<image>"), special_id("</image>"), false});
+    marks.push_back({special_id("<slice>"), special_id("</slice>"), false});
+  }
+  struct Span {
+    int64_t first, rows;
+  };
+  std::vector<Span> spans[2];  // of pictures, of sounds
   for (size_t i = 0; i < tokens.size(); ++i) {
-    for (int kind = 0; kind < 2; ++kind) {
-      if (tokens[i] != starts[kind]) continue;
-      const auto end = static_cast<int64_t>(i) + 1 + queries;
-      if (end >= static_cast<int64_t>(tokens.size()) || tokens[end] != ends[kind]) {
-        fail(ErrorCode::kBadFile, "{}: the tokenizer does not map a picture's {} placeholders to {} ids",
-             config_->source, queries, queries);
-      }
-      spans.push_back(static_cast<int64_t>(i) + 1);
+    for (const Marks& mark : marks) {
+      if (tokens[i] != mark.start) continue;
+      const auto end = std::find(tokens.begin() + static_cast<ptrdiff_t>(i), tokens.end(), mark.end) - tokens.begin();
+      spans[mark.sound].push_back({static_cast<int64_t>(i) + 1, end - static_cast<int64_t>(i) - 1});
     }
   }
-  auto next = spans.begin();
+  size_t next[2] = {};
   for (const auto& item : items) {
-    for (size_t g = 0; g < item->groups.size(); ++g) {
-      if (next == spans.end()) fail(ErrorCode::kInternal, "the prompt has fewer picture places than pictures");
-      item->spans.push_back(*next++);
+    const bool sound = item->is_sound();
+    const size_t count = sound ? item->span_rows.size() : item->groups.size();
+    for (size_t g = 0; g < count; ++g) {
+      const int64_t expected = sound ? item->span_rows[g] : config_->resampler->query_num;
+      if (next[sound] == spans[sound].size()) fail(ErrorCode::kInternal, "the prompt has fewer places than media");
+      const Span span = spans[sound][next[sound]++];
+      if (span.rows != expected) {
+        fail(ErrorCode::kBadFile, "{}: the tokenizer does not map {} placeholders to {} ids", config_->source, expected,
+             expected);
+      }
+      item->spans.push_back(span.first);
     }
   }
-  if (next != spans.end()) fail(ErrorCode::kInternal, "the prompt has more picture places than pictures");
+  if (next[0] != spans[0].size() || next[1] != spans[1].size()) {
+    fail(ErrorCode::kInternal, "the prompt has more places than media");
+  }
 }
 
 }  // namespace minicpm

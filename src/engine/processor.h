@@ -58,7 +58,9 @@ class Processor {
  private:
   PreparedPrompt prepare(const ChatRequest& request, std::span<const std::shared_ptr<const MediaItem>> known) const;
   std::shared_ptr<MediaItem> make_item(const ContentPart& part, const SliceConfig& slices) const;
-  std::vector<PromptPiece> render(const ChatRequest& request, const std::string& mark) const;
+  std::vector<int64_t> sound_spans(const ContentPart& part) const;
+  std::shared_ptr<MediaItem> make_sound_item(const Message& message) const;
+  std::vector<PromptPiece> render(const ChatRequest& request) const;
   void find_spans(const std::vector<int32_t>& tokens, std::vector<std::shared_ptr<MediaItem>>& items) const;
 
   std::vector<bool> history_to_learn(std::span<const Message> history, std::span<const int32_t> tokens) const;
@@ -67,6 +69,7 @@ class Processor {
 
   const ModelConfig* config_;
   const Tokenizer* tokenizer_;
+  std::optional<LogMel> mel_;  // of models that hear
 };
 
 }  // namespace minicpm

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <numeric>
 
 namespace minicpm {
 namespace {
@@ -30,21 +31,39 @@ struct BatchStorage {
 
 }  // namespace
 
-void Runner::encode(const EncodeItem& item) {
-  const auto start = std::chrono::steady_clock::now();
-  ArenaScope scratch(arena_);
-  Context ctx{*backend_, arena_, precision_, tracer_};
-  const MediaItem& media = *item.sequence->media[item.media];
+Tensor Runner::encode_pictures(Context& ctx, const MediaItem& media) const {
   std::vector<const Patches*> slices;
   for (const Patches& slice : media.slices)
     slices.push_back(&slice);
-  const Tensor rows = model_->encode(ctx, slices, media.groups);
+  return model_->encode(ctx, slices, media.groups);
+}
+
+Tensor Runner::encode_sound(Context& ctx, const MediaItem& media) const {
+  std::vector<const MelFrames*> pieces;
+  for (const MelFrames& piece : media.sounds)
+    pieces.push_back(&piece);
+  const Tensor rows = model_->audio().forward(ctx, pieces);
+  // Several short sounds may give more rows together than they have places; the last ones are left out then.
+  const int64_t places = std::accumulate(media.span_rows.begin(), media.span_rows.end(), int64_t{0});
+  if (rows.dim(0) < places || media.span_rows.size() != media.spans.size()) {
+    fail(ErrorCode::kInternal, "a sound gives {} rows for {} places in the prompt", rows.dim(0), places);
+  }
+  return rows;
+}
+
+void Runner::encode(const EncodeItem& item) {
+  const auto start = std::chrono::steady_clock::now();
+  ArenaScope scratch(arena_);
+  // The official code runs the tower and the resampler in bf16.
+  Context ctx{*backend_, arena_, precision_ == Precision::kFast ? Precision::kHalf : precision_, tracer_};
+  const MediaItem& media = *item.sequence->media[item.media];
+  const Tensor rows = media.is_sound() ? encode_sound(ctx, media) : encode_pictures(ctx, media);
   item.sequence->media_rows[item.media] =
       std::make_shared<const std::vector<float>>(rows.f32(), rows.f32() + rows.numel());
   vision_ms_ += std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
 }
 
-// Token embeddings with image rows put over them at their spans.
+// Token embeddings with rows of pictures and sound put over them at their spans.
 Tensor Runner::inputs(Context& ctx, const StepPlan& plan) {
   std::vector<int32_t> ids;
   for (const WorkItem& item : plan.items) {
@@ -58,14 +77,15 @@ Tensor Runner::inputs(Context& ctx, const StepPlan& plan) {
     const int64_t end = item.first + item.count;
     for (size_t m = 0; m < item.sequence->media.size(); ++m) {
       const MediaItem& media = *item.sequence->media[m];
-      const int64_t queries = model_->config().resampler->query_num;
+      int64_t first_row = 0;  // of the span among the item's
       for (size_t g = 0; g < media.spans.size(); ++g) {
-        const int64_t from = std::max(media.spans[g], item.first);
-        const int64_t to = std::min(media.spans[g] + queries, end);
-        if (from >= to) continue;
-        const float* encoded =
-            item.sequence->media_rows[m]->data() + (static_cast<int64_t>(g) * queries + from - media.spans[g]) * hidden;
-        std::copy_n(encoded, (to - from) * hidden, x.f32_row(row + from - item.first));
+        const int64_t count = media.is_sound() ? media.span_rows[g] : model_->config().resampler->query_num;
+        const int64_t from = std::max(media.spans[g], item.first), to = std::min(media.spans[g] + count, end);
+        if (from < to) {
+          const float* encoded = item.sequence->media_rows[m]->data() + (first_row + from - media.spans[g]) * hidden;
+          std::copy_n(encoded, (to - from) * hidden, x.f32_row(row + from - item.first));
+        }
+        first_row += count;
       }
     }
     row += item.count;

@@ -33,6 +33,8 @@ class Runner {
 
  private:
   void encode(const EncodeItem& item);
+  Tensor encode_pictures(Context& ctx, const MediaItem& media) const;
+  Tensor encode_sound(Context& ctx, const MediaItem& media) const;
   Tensor inputs(Context& ctx, const StepPlan& plan);
 
   const LoadedModel* model_;

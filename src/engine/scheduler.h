@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "engine/kv_cache.h"
+#include "media/log_mel.h"
 #include "media/slicing.h"
 #include "models/resampler.h"
 
@@ -17,6 +18,11 @@ struct MediaItem {
   std::vector<Patches> slices;
   std::vector<ResamplerGroup> groups;  // in the order of the slices
   std::vector<int64_t> spans;          // first prompt position of each group
+  /// Sound instead of pictures: pieces of at most 30 s, whose rows fill the spans one after another.
+  std::vector<MelFrames> sounds;
+  std::vector<int64_t> span_rows;  // positions of each span of sound; pictures have the resampler's queries in each
+
+  bool is_sound() const { return !sounds.empty(); }
 };
 
 /// A prompt as the model takes it.

@@ -42,7 +42,7 @@ constexpr std::array kCaseKinds = {
     CaseKind{"v45-llm", verify_model},
     CaseKind{"v45-video", verify_model},
     CaseKind{"v45-vision", verify_model},
-    CaseKind{"o26-audio", verify_model},
+    CaseKind{"o26-audio", verify_audio},
     CaseKind{"o26-full", verify_model},
     CaseKind{"o26-tts", verify_model},
 };

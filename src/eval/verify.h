@@ -35,6 +35,7 @@ void verify_sampling(const std::filesystem::path& folder, const VerifyReporter& 
 void verify_tokenizer(const std::filesystem::path& folder, const VerifyOptions& options, const VerifyReporter& report);
 void verify_chat_template(const std::filesystem::path& folder, const VerifyReporter& report);
 void verify_model(const std::filesystem::path& folder, const VerifyOptions& options, const VerifyReporter& report);
+void verify_audio(const std::filesystem::path& folder, const VerifyOptions& options, const VerifyReporter& report);
 void verify_gguf(const std::filesystem::path& folder, const VerifyOptions& options, const VerifyReporter& report);
 
 }  // namespace minicpm

@@ -116,6 +116,26 @@ class ModelCase {
     }
   }
 
+  std::shared_ptr<MediaItem> read_sound_item() const {
+    auto item = std::make_shared<MediaItem>();
+    const std::vector<float> features = read_floats(*inputs_, "audio_features");  // [pieces, bins, frames]
+    const std::vector<int64_t> shape = read_shape(*inputs_, "audio_features");
+    for (int64_t p = 0; p < shape[0]; ++p) {
+      MelFrames mel{shape[2], shape[1], std::vector<float>(static_cast<size_t>(shape[1] * shape[2]))};
+      for (int64_t b = 0; b < mel.bins; ++b) {
+        for (int64_t t = 0; t < mel.frames; ++t)
+          mel.values[t * mel.bins + b] = features[(p * mel.bins + b) * mel.frames + t];
+      }
+      item->sounds.push_back(std::move(mel));
+    }
+    const std::vector<int64_t> bounds = read_ints(*inputs_, "audio_bounds");
+    for (size_t i = 0; i < bounds.size(); i += 2) {
+      item->spans.push_back(bounds[i]);
+      item->span_rows.push_back(bounds[i + 1] - bounds[i]);
+    }
+    return item;
+  }
+
   Sequence read_sequence() const {
     Sequence sequence;
     for (int64_t id : read_ints(*inputs_, "input_ids"))
@@ -128,8 +148,9 @@ class ModelCase {
         item->spans.push_back(bounds[i]);
       MINICPM_CHECK(item->spans.size() == item->groups.size());
       sequence.media.push_back(std::move(item));
-      sequence.media_rows.resize(1);
     }
+    if (inputs_->find("audio_bounds") != nullptr) sequence.media.push_back(read_sound_item());
+    sequence.media_rows.resize(sequence.media.size());
     return sequence;
   }
 
@@ -193,6 +214,7 @@ class ModelCase {
       check_split("vision_output", "vision.output", sequence.media[0]->slices);
       checker_.check_floats("resampler_output", recorder_.at("resampler"));
     }
+    if (checker_.has("audio_embeds")) checker_.check_floats("audio_embeds", recorder_.at("audio.rows"));
     for (const char* name : {"inputs_embeds", "embeds"}) {
       if (checker_.has(name)) checker_.check_floats(name, recorder_.at("inputs_embeds"));
     }

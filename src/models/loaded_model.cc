@@ -40,6 +40,17 @@ VisionWeights load_vision(TensorLoader& loader, const VisionConfig& config) {
   return weights;
 }
 
+AudioEncoder load_audio(TensorLoader& loader, const AudioConfig& config) {
+  AudioWeights weights;
+  loader.load(audio_tensors(), config, kAudioPrefix, "", weights);
+  weights.layers.resize(config.num_layers);
+  for (int64_t i = 0; i < config.num_layers; ++i)
+    loader.load(audio_layer_tensors(), config, layer_prefix(kAudioPrefix, "layers", i), "", weights.layers[i]);
+  AudioProjectorWeights projector;
+  loader.load(audio_projector_tensors(), config, kAudioProjectorPrefix, "", projector);
+  return {config, std::move(weights), std::move(projector)};
+}
+
 }  // namespace
 
 void LoadedModel::build() {
@@ -63,6 +74,7 @@ void LoadedModel::build() {
     tower_.emplace(*config_.vision, std::move(vision_weights));
     resampler_.emplace(*config_.resampler, std::move(resampler_weights));
   }
+  if (config_.has_audio()) audio_.emplace(load_audio(language, *config_.audio));
   language.check_no_extra(version().other_parts);
   decoder_.emplace(config_.decoder, std::move(decoder_weights));
 }

@@ -15,6 +15,7 @@
 #include "models/resampler.h"
 #include "models/siglip.h"
 #include "models/tensor_loader.h"
+#include "models/whisper.h"
 #include "text/tokenizer.h"
 
 namespace minicpm {
@@ -35,6 +36,7 @@ class LoadedModel {
   const VersionRow& version() const { return *config_.version; }
   const Decoder& decoder() const { return *decoder_; }
   bool has_vision() const { return tower_.has_value(); }
+  bool has_audio() const { return audio_.has_value(); }
   const Tokenizer* tokenizer() const { return tokenizer_.get(); }
   const std::vector<int32_t>& stop_ids() const { return stop_ids_; }
   int64_t converted_bytes() const { return store_.bytes(); }
@@ -45,6 +47,7 @@ class LoadedModel {
 
   const SiglipTower& tower() const { return *tower_; }
   const Resampler& resampler() const { return *resampler_; }
+  const AudioEncoder& audio() const { return *audio_; }
 
  private:
   explicit LoadedModel(ModelConfig config) : config_(std::move(config)) {}
@@ -59,6 +62,7 @@ class LoadedModel {
   std::optional<Decoder> decoder_;
   std::optional<SiglipTower> tower_;
   std::optional<Resampler> resampler_;
+  std::optional<AudioEncoder> audio_;
   std::unique_ptr<Tokenizer> tokenizer_;
   std::vector<int32_t> stop_ids_;
 };

@@ -180,6 +180,19 @@ void read_hf_vision(const JsonObject& json, const std::filesystem::path& preproc
   config.resampler = resampler;
 }
 
+void read_hf_audio(const JsonObject& json, ModelConfig& config) {
+  const auto audio_json = json.find_object("audio_config");
+  if (!audio_json || !json.find_bool("init_audio").value_or(true)) return;
+  AudioConfig audio;
+  read_json_params(*audio_json, audio_params(), audio);
+  audio.pool_step = json.find_int("audio_pool_step").value_or(audio.pool_step);
+  audio.chunk_seconds = static_cast<float>(json.find_number("audio_chunk_length").value_or(audio.chunk_seconds));
+  audio.chunk_input = json.find_bool("chunk_input").value_or(audio.chunk_input);
+  audio.output_size = config.decoder.hidden_size;
+  audio.finish(json.source());
+  config.audio = audio;
+}
+
 std::string known_versions() {
   std::string list;
   for (const VersionRow& row : versions())
@@ -326,6 +339,7 @@ ModelConfig read_hf_config(const std::filesystem::path& config_file, const std::
   read_mup(json, config.decoder);
   config.decoder.finish(config.source);
   if (config.version->vision) read_hf_vision(json, preprocessor_file, config);
+  if (config.version->sound) read_hf_audio(json, config);
   return config;
 }
 
@@ -366,6 +380,15 @@ std::vector<PartSpec> tensor_specs(const ModelConfig& config) {
   for (int64_t i = 0; i < config.decoder.num_layers; ++i) {
     append_specs(specs, decoder_layer_tensors(), config.decoder, fmt::format("{}model.layers.{}.", llm, i),
                  fmt::format("blk.{}.", i), ModelPart::kLanguage);
+  }
+  if (config.has_audio()) {
+    const std::string audio(kAudioPrefix), projector(kAudioProjectorPrefix);
+    append_specs(specs, audio_tensors(), *config.audio, audio, "", ModelPart::kProjector);
+    for (int64_t i = 0; i < config.audio->num_layers; ++i) {
+      append_specs(specs, audio_layer_tensors(), *config.audio, fmt::format("{}layers.{}.", audio, i), "",
+                   ModelPart::kProjector);
+    }
+    append_specs(specs, audio_projector_tensors(), *config.audio, projector, "", ModelPart::kProjector);
   }
   if (!config.has_vision()) return specs;
   const std::string hf(kVisionPrefixHf), gguf(kVisionPrefixGguf), resampler(kResamplerPrefix);
@@ -454,6 +477,15 @@ Json write_hf_config(const ModelConfig& config) {
   write_json_params(vision, vision_params(), stored);
   vision["model_type"] = "siglip_vision_model";
   json["vision_config"] = vision;
+  if (config.has_audio()) {
+    Json audio;
+    write_json_params(audio, audio_params(), *config.audio);
+    audio["model_type"] = "whisper";
+    json["audio_config"] = audio;
+    json["chunk_input"] = config.audio->chunk_input;
+    json["audio_pool_step"] = config.audio->pool_step;
+    json["audio_chunk_length"] = config.audio->chunk_seconds;
+  }
   return json;
 }
 

@@ -14,6 +14,7 @@
 #include "models/resampler.h"
 #include "models/siglip.h"
 #include "models/versions.h"
+#include "models/whisper.h"
 
 namespace minicpm {
 
@@ -22,6 +23,7 @@ struct ModelConfig {
   DecoderConfig decoder;
   std::optional<VisionConfig> vision;  // both or neither
   std::optional<ResamplerConfig> resampler;
+  std::optional<AudioConfig> audio;
   SliceConfig slices;
   bool use_image_id = true;
   bool gguf = false;       // which names the tensors have
@@ -29,6 +31,7 @@ struct ModelConfig {
   std::string source;      // for messages
 
   bool has_vision() const { return vision.has_value(); }
+  bool has_audio() const { return audio.has_value(); }
 };
 
 /// From config.json and, if not empty, preprocessor_config.json. Throws Error bad_file, unsupported.

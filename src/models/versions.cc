@@ -22,8 +22,7 @@ constexpr VersionRow kVersions[] = {
     {"v45",     "MiniCPM-V 4.5",           "minicpmv", "4.5",  "qwen3",   6,     "llm.", kQwen3,                true,  kNew, true,    true,    2048, 16384, kV45Sampling,    kV45Thinking,    1.2f, "<|im_end|> <|endoftext|>"},
     {"v40",     "MiniCPM-V 4.0",           "minicpmv", "4.0",  "llama",   5,     "llm.", ChatFamily::kMiniCpm4, true,  kNew, false,   false,   2048, 8192,  kV26Sampling,    kV26Sampling,    1.2f, "<|im_end|> </s>"},
     {"v26",     "MiniCPM-V 2.6",           "minicpmv", "2.6",  "qwen2",   3,     "llm.", kQwen2,                true,  kNew, false,   false,   2048, 8192,  kV26Sampling,    kV26Sampling,    1.2f, "<|im_end|> <|endoftext|>"},
-    // The side that MiniCPM-o 2.6 shares with MiniCPM-V 2.6: text and pictures.
-    {"o26",     "MiniCPM-o 2.6",           "minicpmo", "2.6",  "qwen2",   4,     "llm.", kQwen2,                true,  kNew, false,   false,   2048, 8192,  kV26Sampling,    kV26Sampling,    1.2f, "<|im_end|> <|endoftext|>", "apm. audio_projection_layer. audio_avg_pooler. tts."},
+    {"o26",     "MiniCPM-o 2.6",           "minicpmo", "2.6",  "qwen2",   4,     "llm.", kQwen2,                true,  kNew, false,   false,   2048, 8192,  kV26Sampling,    kV26Sampling,    1.2f, "<|im_end|> <|endoftext|>", "audio_avg_pooler. tts.", true},
     // Language models alone: the text half of a GGUF pair, or a plain Hugging Face folder.
     {"qwen3",   "Qwen3 (text only)",       "qwen3",    "",     "qwen3",   0,     "",     kQwen3,                false, kNew, false,   true,    2048, 32768, kQwen3Sampling,  kQwen3Thinking,  1.0f, "<|im_end|> <|endoftext|>"},
     {"qwen2",   "Qwen2 (text only)",       "qwen2",    "",     "qwen2",   0,     "",     kQwen2,                false, kNew, false,   false,   2048, 32768, kQwen3Sampling,  kQwen3Sampling,  1.0f, "<|im_end|> <|endoftext|>"},

@@ -38,12 +38,15 @@ struct VersionRow {
   SamplingDefaults thinking_sampling;
   float beam_repetition_penalty;      // with sampling off: 3 beams
   std::string_view stop_tokens;       // texts, separated by blanks
-  std::string_view other_parts = {};  // prefixes of tensors of parts that are not run (sound, speech), likewise
+  std::string_view other_parts = {};  // prefixes of tensors of parts that are not run (speech), likewise
+  bool sound = false;                 // Hugging Face folders hold a sound encoder
 };
 
 inline constexpr std::string_view kVisionPrefixHf = "vpm.";
 inline constexpr std::string_view kVisionPrefixGguf = "v.";
 inline constexpr std::string_view kResamplerPrefix = "resampler.";
+inline constexpr std::string_view kAudioPrefix = "apm.";
+inline constexpr std::string_view kAudioProjectorPrefix = "audio_projection_layer.";
 
 std::span<const VersionRow> versions();
 

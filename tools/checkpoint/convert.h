@@ -163,6 +163,7 @@ inline std::vector<std::string> convert_folder(const std::filesystem::path& fold
   const std::filesystem::path processor = folder / "preprocessor_config.json";
   ModelConfig config = read_hf_config(folder / "config.json", std::filesystem::exists(processor) ? processor : "");
   config.gguf = true;
+  config.audio.reset();  // a GGUF pair has no place for it
   const auto source = open_safetensors_folder(folder);
   GgufWriter model, mmproj;
   write_gguf_config(config, model, config.has_vision() ? &mmproj : nullptr);

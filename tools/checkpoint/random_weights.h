@@ -58,7 +58,7 @@ struct Spread {
 };
 
 inline Spread spread_of(const TensorSpec& spec, const ModelConfig& config) {
-  const std::string_view name = spec.gguf;
+  const std::string_view name = spec.gguf.empty() ? spec.hf : spec.gguf;
   const auto inputs = static_cast<float>(spec.numel() / std::max<int64_t>(1, spec.shape[0]));
   if (spec.shape.size() == 1) return name.ends_with("bias") ? Spread{0.0f, 0.02f} : Spread{1.0f, 0.1f};
   if (name.ends_with("position_embd.weight")) return {0.0f, 0.2f};
@@ -172,7 +172,7 @@ inline TensorToWrite random_tensor(const TensorSpec& spec, DType dtype, const Ra
   TensorToWrite tensor{spec.gguf, dtype, spec.shape, {}};
   tensor.produce = [spec, dtype, &weights](const ByteSink& sink) {
     const Spread spread = spread_of(spec, weights.config);
-    const uint64_t tensor_seed = hash_text(spec.gguf, weights.seed);
+    const uint64_t tensor_seed = hash_text(spec.gguf.empty() ? spec.hf : spec.gguf, weights.seed);
     const int64_t cols = spec.shape.back(), rows = spec.numel() / cols;
     const int64_t chunk_rows = std::max<int64_t>(1, kChunkElements / cols);
     const int64_t chunks = (rows + chunk_rows - 1) / chunk_rows;

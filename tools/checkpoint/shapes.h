@@ -25,6 +25,7 @@ inline constexpr DecoderShape kDecoderShapes[] = {
     {"v45", 4096, 36, 32, 8, 128, 12288, 151748, 40960, 1e6f, 1e-6f, false},
     {"v40", 2560, 32, 32, 2, 128, 10240, 73448, 32768, 1e4f, 1e-6f, false},
     {"v26", 3584, 28, 28, 4, 128, 18944, 151666, 32768, 1e6f, 1e-6f, false},
+    {"o26", 3584, 28, 28, 4, 128, 18944, 151700, 32768, 1e6f, 1e-6f, false},
     {"v25", 4096, 32, 32, 8, 128, 14336, 128256, 8192, 5e5f, 1e-5f, false},
     {"v20", 2304, 40, 36, 36, 64, 5760, 122753, 4096, 1e4f, 1e-5f, false},
     {"qwen3", 4096, 36, 32, 8, 128, 12288, 151936, 40960, 1e6f, 1e-6f, false},
@@ -46,6 +47,17 @@ inline constexpr VisionShape kVisionShapes[] = {
     {"tiny", 64, 2, 4, 160},
     {"small", 256, 4, 4, 1024},
     {"full", 1152, 27, 16, 4304},
+};
+
+struct AudioShape {
+  std::string_view key;  // size, or "full" for all that are not listed
+  int64_t hidden, layers, heads, intermediate;
+};
+
+inline constexpr AudioShape kAudioShapes[] = {
+    {"tiny", 64, 2, 4, 256},
+    {"small", 256, 4, 4, 1024},
+    {"full", 1024, 24, 16, 4096},
 };
 
 inline const DecoderShape* decoder_shape(std::string_view key) {
@@ -109,6 +121,19 @@ inline void add_vision(const VersionRow& version, std::string_view size, ModelCo
   config.resampler = resampler;
 }
 
+inline void add_audio(std::string_view size, ModelConfig& config) {
+  const auto* shape = std::ranges::find(kAudioShapes, size, &AudioShape::key);
+  if (shape == std::end(kAudioShapes)) shape = std::ranges::find(kAudioShapes, "full", &AudioShape::key);
+  AudioConfig audio;
+  audio.hidden_size = shape->hidden;
+  audio.num_layers = shape->layers;
+  audio.num_heads = shape->heads;
+  audio.intermediate_size = shape->intermediate;
+  audio.output_size = config.decoder.hidden_size;
+  audio.finish("make_checkpoint");
+  config.audio = audio;
+}
+
 inline ModelConfig make_config(const std::string& version_key, const std::string& size, int64_t layers) {
   const VersionRow* version = version_by_key(version_key);
   if (version == nullptr) {
@@ -122,6 +147,7 @@ inline ModelConfig make_config(const std::string& version_key, const std::string
   config.source = "make_checkpoint";
   config.decoder = make_decoder(*version, size, layers);
   if (version->vision) add_vision(*version, size, config);
+  if (version->sound) add_audio(size, config);
   return config;
 }
 

@@ -68,6 +68,9 @@ inline constexpr std::string_view kAddedTokens[] = {"<|endoftext|>",
                                                     "</unit>"};
 inline constexpr size_t kFirstPlain = 14, kNumPlain = 12;
 inline constexpr int kReservedTokens = 63;  // <|reserved_0|> ...
+/// Tokens of models that hear and speak, in place of the first reserved ones.
+inline constexpr std::string_view kSoundTokens[] = {"<|audio_start|>", "<|audio|>",   "<|audio_end|>", "<|spk_bos|>",
+                                                    "<|spk|>",         "<|spk_eos|>", "<|tts_bos|>",   "<|tts_eos|>"};
 
 struct Vocabulary {
   std::vector<std::string> tokens;  // all, by id
@@ -80,7 +83,7 @@ struct Vocabulary {
 };
 
 /// 256 bytes, merges, <unk>, fillers, added tokens: as many as the embedding has rows.
-inline Vocabulary make_vocabulary(int64_t size) {
+inline Vocabulary make_vocabulary(int64_t size, bool sound = false) {
   Vocabulary out;
   for (int byte = 0; byte < 256; ++byte)
     out.tokens.emplace_back(byte_level_character(static_cast<uint8_t>(byte)));
@@ -105,8 +108,10 @@ inline Vocabulary make_vocabulary(int64_t size) {
   };
   for (size_t i = 0; i < std::size(kAddedTokens); ++i)
     add(std::string(kAddedTokens[i]), i < kFirstPlain || i >= kFirstPlain + kNumPlain);
-  for (int i = 0; i < kReservedTokens; ++i)
-    add(fmt::format("<|reserved_{}|>", i), true);
+  for (int i = 0; i < kReservedTokens; ++i) {
+    const bool named = sound && i < static_cast<int>(std::size(kSoundTokens));
+    add(named ? std::string(kSoundTokens[i]) : fmt::format("<|reserved_{}|>", i), true);
+  }
   return out;
 }
 

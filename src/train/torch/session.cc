@@ -90,6 +90,7 @@ void Session::choose_trained() {
     bool train = config_.tune_llm;
     if (name.starts_with("vpm.") || name.starts_with("cells.")) train = config_.tune_vision;
     if (name.starts_with("resampler.")) train = config_.tune_resampler;
+    if (name.starts_with(kAudioPrefix) || name.starts_with(kAudioProjectorPrefix)) continue;  // kept as they are
     const bool adapter = name.ends_with(".lora_A") || name.ends_with(".lora_B");
     if (selection) train = adapter || selection->saves_whole(name);
     if (!train) continue;

@@ -1,0 +1,91 @@
+// `run` with sound, on a checkpoint in MiniCPM-o 2.6's layout.
+#include <cmath>
+
+#include "base/json.h"
+#include "e2e/support.h"
+
+namespace minicpm::e2e {
+namespace {
+
+using ::testing::HasSubstr;
+
+class AudioTest : public ModelTest {
+ protected:
+  void SetUp() override {
+    ModelTest::SetUp();
+    hearing_ = std::string(MINICPM_E2E_MODELS) + "/o26-hf";
+  }
+
+  /// Mono, 16 bits.
+  std::string write_tone(const std::string& name, double seconds, double hz, int rate = 16000) const {
+    std::string data;
+    for (int i = 0; i < static_cast<int>(std::lround(seconds * rate)); ++i) {
+      const auto value = static_cast<int16_t>(9000 * std::sin(6.283185307 * hz * i / rate));
+      data += static_cast<char>(value & 255);
+      data += static_cast<char>(value >> 8);
+    }
+    const auto u32 = [](size_t value) {
+      std::string bytes;
+      for (int shift = 0; shift < 32; shift += 8)
+        bytes += static_cast<char>(value >> shift);
+      return bytes;
+    };
+    const std::string format = std::string("\x01\0\x01\0", 4) + u32(static_cast<size_t>(rate)) +
+                               u32(static_cast<size_t>(2 * rate)) + std::string("\x02\0\x10\0", 4);
+    return write(name,
+                 "RIFF" + u32(36 + data.size()) + "WAVEfmt " + u32(16) + format + "data" + u32(data.size()) + data);
+  }
+
+  Json run(std::vector<std::string> arguments, const Setting& setting = {}) {
+    std::vector<std::string> words = {"run", hearing_, "--json", "-n", "8", "--greedy", "-p", "What is said?"};
+    words.insert(words.end(), arguments.begin(), arguments.end());
+    const Outcome outcome = minicpm(words, setting);
+    expect_ok(outcome);
+    return outcome.exit_code == 0 ? parse_json(outcome.out, "the output") : Json();
+  }
+  static int tokens(const Json& answer) { return answer.at("usage").at("audio_tokens").get<int>(); }
+  static int prompt(const Json& answer) { return answer.at("usage").at("prompt_tokens").get<int>(); }
+
+  std::string hearing_;
+};
+
+TEST_F(AudioTest, TwentyFiveRowsASecondAndTwoMarksForEach) {
+  const Json none = run({});
+  EXPECT_EQ(tokens(none), 0);
+  const Json one = run({"--audio", write_tone("one.wav", 1, 440)});
+  const Json two = run({"--audio", write_tone("two.wav", 2.5, 440)});
+  EXPECT_EQ(tokens(one), 25);
+  EXPECT_EQ(tokens(two), 62);
+  EXPECT_EQ(prompt(two) - prompt(one), 37 + 2 * 2);
+  // More than one window of the encoder.
+  EXPECT_EQ(tokens(run({"--audio", write_tone("long.wav", 31, 440)})), 775);
+}
+
+TEST_F(AudioTest, WhatIsHeardCounts) {
+  const std::string low = write_tone("low.wav", 1, 200), high = write_tone("high.wav", 1, 3000);
+  const Json first = run({"--audio", low});
+  EXPECT_EQ(first.at("tokens"), run({"--audio", low}).at("tokens"));
+  EXPECT_NE(first.at("tokens"), run({"--audio", high}).at("tokens"));
+  // Sounds and pictures together, sound from standard input, another rate.
+  EXPECT_EQ(tokens(run({"--audio", low, "--audio", high, "--image", write_picture("p.bmp", 40, 30)})), 50);
+  EXPECT_EQ(run({"--audio", "-"}, {.input = read_all(low)}).at("tokens"), first.at("tokens"));
+  EXPECT_EQ(tokens(run({"--audio", write_tone("cd.wav", 1, 200, 44100)})), 25);
+}
+
+TEST_F(AudioTest, RefusesWhatCannotBeHeard) {
+  const std::string sound = write_tone("a.wav", 1, 440);
+  expect_error(minicpm({"run", hearing_, "-p", "x", "--audio", path("none.wav")}), 3, "none.wav");
+  expect_error(minicpm({"run", hearing_, "-p", "x", "--audio", write("text.wav", "no sound")}), 4, "text.wav");
+  expect_error(minicpm({"run", hearing_, "-p", "x", "--audio", write_tone("short.wav", 0.01, 440)}), 2, "too short");
+  expect_error(minicpm({"run", hf_, "-p", "x", "--audio", sound}), 2, "MiniCPM-V 4.5 cannot hear sound");
+}
+
+TEST_F(AudioTest, TheChatTakesSound) {
+  const Outcome outcome = minicpm({"run", hearing_, "-n", "4", "--greedy"},
+                                  {.input = "/audio " + write_tone("a.wav", 1, 440) + "\nWhat is it?\n/quit\n"});
+  EXPECT_EQ(outcome.exit_code, 0);
+  EXPECT_THAT(outcome.err, HasSubstr("1.0 s of sound"));
+}
+
+}  // namespace
+}  // namespace minicpm::e2e
