@@ -25,14 +25,14 @@ constexpr bool kFree = false;
 
 // The order of rows is the order in the help.
 constexpr std::array kOptions = {
-    OptionRow{"run inspect plan tokenize detokenize bench merge train-check", "-m,--model,MODEL", "MODEL", kModel,
-              &Options::model, "folder in the Hugging Face layout, or GGUF file", kRequired},
+    OptionRow{"run transcribe inspect plan tokenize detokenize bench merge train-check", "-m,--model,MODEL", "MODEL",
+              kModel, &Options::model, "folder in the Hugging Face layout, or GGUF file", kRequired},
     OptionRow{"run inspect plan bench train-check", "--mmproj", "FILE", kModel, &Options::mmproj,
               "projector file of a GGUF model; default: the mmproj*.gguf beside it"},
-    OptionRow{"run plan bench", "--lora", "DIR", kModel, &Options::lora,
+    OptionRow{"run transcribe plan bench", "--lora", "DIR", kModel, &Options::lora,
               "fine-tuned adapter in the layout of PEFT, applied to the model as it is"},
     OptionRow{"merge", "--lora", "DIR", kModel, &Options::lora, "adapter in the layout of PEFT", kRequired},
-    OptionRow{"run bench merge", "--lora-scale", "X", kModel, &Options::lora_scale,
+    OptionRow{"run transcribe bench merge", "--lora-scale", "X", kModel, &Options::lora_scale,
               "strength of the adapter; default: 1, as it was trained"},
 
     OptionRow{"run", "-p,--prompt", "TEXT", kPrompt, &Options::prompt,
@@ -81,6 +81,21 @@ constexpr std::array kOptions = {
     OptionRow{"run", "--greedy,--no-sample", "", kAnswer, &Options::greedy, "always take the most probable token"},
     OptionRow{"run", "--beams", "N", kAnswer, &Options::beams, "beam search with N beams instead of drawing", kFree, 1,
               64},
+
+    OptionRow{"transcribe", "FILE", "FILE", kInput, &Options::files,
+              "sound (WAV, MP3, FLAC, OGG, M4A, a video, ...); repeatable", kRequired},
+    OptionRow{"transcribe", "--language", "en|zh", kInput, &Options::language,
+              "language of the transcript; speech in the other one is translated; default: en"},
+    OptionRow{"transcribe", "-p,--prompt", "TEXT", kInput, &Options::prompt,
+              "another instruction than the published ones for transcripts"},
+    OptionRow{"transcribe", "--window", "SECONDS", kInput, &Options::window,
+              "longest part that is heard at once, 1 to 30; default: 30, and 10 for subtitles"},
+    OptionRow{"transcribe", "-n,--max-tokens,--n-predict", "N", kInput, &Options::max_tokens,
+              "most tokens for a part; default: 512", kFree, 1},
+    OptionRow{"transcribe", "--format", "text|json|srt|vtt", kOutput, &Options::format, "default: text"},
+    OptionRow{"transcribe", "-o,--out", "DIR", kOutput, &Options::out,
+              "write NAME.txt, .json, .srt or .vtt there for each file; those that exist are left alone and unfinished "
+              "ones go on where they were"},
 
     OptionRow{"inspect", "--tensors", "", kOutput, &Options::tensors, "list every tensor"},
 
@@ -206,22 +221,22 @@ constexpr std::array kOptions = {
     OptionRow{"help", "VERB", "VERB", kInput, &Options::topic, "verb to explain; without it an overview"},
     OptionRow{"help", "--markdown", "", kOutput, &Options::markdown, "print the whole reference as Markdown"},
 
-    OptionRow{"run bench verify merge train-check train-sft", "-t,--threads", "N", kMachine, &Options::threads,
-              "compute threads; default: one per processor", kFree, 1, 4096},
-    OptionRow{"run plan bench", "-c,--context", "N", kMachine, &Options::context,
+    OptionRow{"run transcribe bench verify merge train-check train-sft", "-t,--threads", "N", kMachine,
+              &Options::threads, "compute threads; default: one per processor", kFree, 1, 4096},
+    OptionRow{"run transcribe plan bench", "-c,--context", "N", kMachine, &Options::context,
               "tokens of context to make room for; default: the model's limit, at most 8192", kFree, 1,
               std::numeric_limits<int32_t>::max()},
-    OptionRow{"run plan bench", "--kv-type", "f16|f32", kMachine, &Options::kv_type,
+    OptionRow{"run transcribe plan bench", "--kv-type", "f16|f32", kMachine, &Options::kv_type,
               "number format of the KV cache; default: f16"},
-    OptionRow{"run bench", "--exact", "", kMachine, &Options::exact,
+    OptionRow{"run transcribe bench", "--exact", "", kMachine, &Options::exact,
               "compute in f32 throughout: slower, closest to the reference"},
-    OptionRow{"run bench verify doctor", "--isa", "NAME", kMachine, &Options::isa,
+    OptionRow{"run transcribe bench verify doctor", "--isa", "NAME", kMachine, &Options::isa,
               "kernels to use, as `minicpm doctor` lists them; default: the best"},
 
     OptionRow{"run", "--no-stream", "", kOutput, &Options::no_stream, "print the answer when it is complete"},
     OptionRow{"run", "--verbose", "", kOutput, &Options::verbose, "print where the time went"},
-    OptionRow{"run inspect plan tokenize detokenize verify doctor bench merge train-check train-sft version", "--json",
-              "", kOutput, &Options::json, "print one JSON document"},
+    OptionRow{"run transcribe inspect plan tokenize detokenize verify doctor bench merge train-check train-sft version",
+              "--json", "", kOutput, &Options::json, "print one JSON document"},
     OptionRow{"*", "-h,--help", "", kOutput, &Options::help, "print this help"},
 };
 
@@ -242,6 +257,14 @@ constexpr std::array kVerbs = {
             "minicpm run model/ --video clip.mp4 -p 'What happens?' --fps 5\n"
             "cat page.png | minicpm run model/ --image - -p 'Read the text.'",
             run_run},
+    VerbRow{"transcribe", "MODEL FILE...", "write down what is said",
+            "Cuts the sound at quiet places into parts of at most 30 seconds and asks a model that hears\n"
+            "(MiniCPM-o 2.6) to write each one down, greedily. Times are those of the parts. Silent parts are\n"
+            "passed over.",
+            "minicpm transcribe model/ talk.mp3\n"
+            "minicpm transcribe model/ lecture.mp4 --format srt -o subtitles/\n"
+            "minicpm transcribe model/ *.wav --language zh --json",
+            run_transcribe},
     VerbRow{"inspect", "MODEL", "show what a model file holds",
             "Reads the headers of a Hugging Face folder, a GGUF file or a safetensors file: format, version,\n"
             "hyper-parameters, tokenizer and tensors with their formats and sizes. Weights are not read.",

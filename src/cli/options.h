@@ -55,6 +55,9 @@ struct Options {
   bool special = false;            // tokenize
   std::vector<int64_t> ids;        // detokenize
   std::vector<std::string> cases;  // verify
+  std::vector<std::string> files;  // transcribe
+  std::string format, language;    // transcribe
+  std::optional<double> window;    // transcribe
   std::string data;                // verify
   std::string out, type;           // merge
   std::vector<int64_t> bench_prompts, bench_tokens, bench_depths, bench_sequences;

@@ -44,7 +44,7 @@ constexpr std::array kCaseKinds = {
     CaseKind{"v45-vision", verify_model},
     CaseKind{"o26-audio", verify_audio},
     CaseKind{"o26-full", verify_model},
-    CaseKind{"o26-tts", verify_model},
+    CaseKind{"o26-tts", verify_speech},
 };
 
 /// What runs the case in `folder`, or null if the folder holds none. The GGUF set has no case.json.

@@ -24,9 +24,9 @@ struct VerifyOptions {
   BackendOptions backend;
 };
 
-/// Runs one case folder (case.json or cases.json inside), or all case folders inside `path`; of several, one that cannot
-/// be run is reported as one failed item. Throws Error not_found for a missing case, unsupported for one of unknown
-/// kind, invalid_request when `data` is needed and absent.
+/// Runs one case folder (case.json or cases.json inside), or all case folders inside `path`; of several, one that
+/// cannot be run is reported as one failed item. Throws Error not_found for a missing case, unsupported for one of
+/// unknown kind, invalid_request when `data` is needed and absent.
 void verify(const std::filesystem::path& path, const VerifyOptions& options, const VerifyReporter& report);
 
 // One function per kind of case; `folder` holds its files.
@@ -36,6 +36,7 @@ void verify_tokenizer(const std::filesystem::path& folder, const VerifyOptions& 
 void verify_chat_template(const std::filesystem::path& folder, const VerifyReporter& report);
 void verify_model(const std::filesystem::path& folder, const VerifyOptions& options, const VerifyReporter& report);
 void verify_audio(const std::filesystem::path& folder, const VerifyOptions& options, const VerifyReporter& report);
+void verify_speech(const std::filesystem::path& folder, const VerifyOptions& options, const VerifyReporter& report);
 void verify_gguf(const std::filesystem::path& folder, const VerifyOptions& options, const VerifyReporter& report);
 
 }  // namespace minicpm

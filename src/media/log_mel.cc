@@ -60,18 +60,10 @@ LogMel::LogMel(int64_t bins) : bins_(bins) {
   const auto corner = [&](int64_t i) {
     return hz_of(highest * static_cast<double>(i) / static_cast<double>(bins + 1));
   };
-  for (int64_t b = 0; b < bins; ++b) {
-    const double low = corner(b), middle = corner(b + 1), high = corner(b + 2);
-    Filter filter{0, {}};
-    for (int64_t i = 0; i < kSpectrum; ++i) {
-      const double hz = static_cast<double>(i) * kAudioRate / kWindow;
-      const double slope = std::min((hz - low) / (middle - low), (high - hz) / (high - middle));
-      if (slope <= 0) continue;
-      if (filter.weights.empty()) filter.first = i;
-      filter.weights.push_back(static_cast<float>(slope * 2 / (high - low)));  // equal area
-    }
-    filters_.push_back(std::move(filter));
-  }
+  std::vector<double> corners;
+  for (int64_t i = 0; i < bins + 2; ++i)
+    corners.push_back(corner(i));
+  filters_ = mel_filters(corners, kAudioRate, kWindow, true);
 }
 
 std::vector<float> LogMel::filters() const {

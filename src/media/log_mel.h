@@ -19,6 +19,15 @@ struct MelFrames {
   std::span<const float> frame(int64_t i) const { return {values.data() + i * bins, static_cast<size_t>(bins)}; }
 };
 
+/// A triangle over successive bins of a spectrum.
+struct MelFilter {
+  int64_t first = 0;
+  std::vector<float> weights;
+};
+/// The triangles between each three successive corners (Hz) over the n_fft / 2 + 1 bins of a spectrum. `equal_area`:
+/// divided by half their width, else their tips are 1.
+std::vector<MelFilter> mel_filters(std::span<const double> corners, double rate, int64_t n_fft, bool equal_area);
+
 /// Windows of 400 samples (periodic Hann) every 160, power spectrum, triangular filters evenly spaced on Slaney's mel
 /// scale from 0 to 8 kHz, log10, cut at 8 below the loudest and scaled to about -1 to 1: the extractor of Whisper
 /// large-v2 and older with `bins` = 80. Immutable; may be used by several threads at once.
@@ -34,13 +43,8 @@ class LogMel {
   std::vector<float> filters() const;
 
  private:
-  struct Filter {
-    int64_t first;               // of the spectrum's bins
-    std::vector<float> weights;  // of successive bins
-  };
-
   int64_t bins_;
-  std::vector<Filter> filters_;
+  std::vector<MelFilter> filters_;
   std::vector<float> window_;
 };
 

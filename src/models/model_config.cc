@@ -343,6 +343,17 @@ ModelConfig read_hf_config(const std::filesystem::path& config_file, const std::
   return config;
 }
 
+SpeechConfig read_speech_config(const std::filesystem::path& config_file) {
+  const Json text = parse_json(read_file(config_file, kMaxConfigBytes), config_file.string());
+  const JsonObject json(text, config_file.string());
+  const auto speech = json.find_object("tts_config");
+  if (!speech) fail(ErrorCode::kBadFile, "{}: \"tts_config\" is missing", json.source());
+  SpeechConfig config;
+  read_json_params(*speech, speech_params(), config);
+  config.finish(json.source());
+  return config;
+}
+
 ModelConfig read_gguf_config(const GgufFile& model, const GgufFile* mmproj) {
   ModelConfig config;
   config.gguf = true;

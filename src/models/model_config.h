@@ -13,6 +13,7 @@
 #include "models/decoder.h"
 #include "models/resampler.h"
 #include "models/siglip.h"
+#include "models/speech_decoder.h"
 #include "models/versions.h"
 #include "models/whisper.h"
 
@@ -36,6 +37,9 @@ struct ModelConfig {
 
 /// From config.json and, if not empty, preprocessor_config.json. Throws Error bad_file, unsupported.
 ModelConfig read_hf_config(const std::filesystem::path& config_file, const std::filesystem::path& preprocessor_file);
+
+/// The speech decoder's part of a config.json ("tts_config"). Throws Error bad_file.
+SpeechConfig read_speech_config(const std::filesystem::path& config_file);
 
 /// From a language model's GGUF and, if not null, its projector file.
 ModelConfig read_gguf_config(const GgufFile& model, const GgufFile* mmproj);

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "models/convolution.h"
+
 namespace minicpm {
 namespace {
 
@@ -69,21 +71,6 @@ int64_t divide_up(int64_t a, int64_t b) {
   return (a + b - 1) / b;
 }
 
-/// Copies what a convolution of kernel 3 and padding 1 sees: x [n, channels] -> [ceil(n / stride), channels * 3], in
-/// the order of its weights.
-void unfold(Tensor columns, Tensor x, int64_t stride) {
-  const int64_t n = x.dim(0), channels = x.dim(1);
-  for (int64_t t = 0; t < columns.dim(0); ++t) {
-    float* to = columns.f32_row(t);
-    for (int64_t k = 0; k < 3; ++k) {
-      const int64_t from = t * stride + k - 1;
-      const float* row = from >= 0 && from < n ? x.f32_row(from) : nullptr;
-      for (int64_t c = 0; c < channels; ++c)
-        to[c * 3 + k] = row != nullptr ? row[c] : 0.0f;
-    }
-  }
-}
-
 }  // namespace
 
 std::span<const ParamRow<AudioConfig>> audio_params() {
@@ -129,18 +116,6 @@ AudioEncoder AudioEncoder::with_chunks(float seconds) const {
   return other;
 }
 
-/// x [n, in] -> [ceil(n / stride), out].
-Tensor AudioEncoder::convolve(Context& ctx, Tensor x, const Weight& w, Tensor bias, int64_t stride) const {
-  const int64_t frames = divide_up(x.dim(0), stride);
-  Tensor y = ctx.arena.tensor(DType::kF32, {frames, config_.hidden_size});
-  ArenaScope scratch(ctx.arena);
-  Tensor columns = ctx.arena.tensor(DType::kF32, {frames, x.dim(1) * config_.kernel});
-  unfold(columns, x, stride);
-  const LinearTarget target{y, w, bias};
-  ctx.backend.linear({&target, 1}, columns, ctx.precision);
-  return y;
-}
-
 /// The encoder's input for frames [0, encoder_frames(frames)); mel frames beyond the sound's own are zero.
 Tensor AudioEncoder::embeddings(Context& ctx, const MelFrames& mel, int64_t frames, int64_t first_position) const {
   MINICPM_CHECK(mel.bins == config_.mel_bins && frames >= mel.frames);
@@ -150,10 +125,10 @@ Tensor AudioEncoder::embeddings(Context& ctx, const MelFrames& mel, int64_t fram
   std::fill(std::copy(mel.values.begin(), mel.values.end(), input.f32()), input.f32() + input.numel(), 0.0f);
 
   // x = gelu(conv2(gelu(conv1(mel)))) + positions
-  const Tensor h = convolve(ctx, input, weights_.conv1, weights_.conv1_bias, 1);
+  const Tensor h = conv1d(ctx, input, weights_.conv1, weights_.conv1_bias, 1, 1);
   ctx.trace("audio.conv1", h);
   ops::gelu_(ctx, h, Gelu::kErf);
-  const Tensor y = convolve(ctx, h, weights_.conv2, weights_.conv2_bias, 2);
+  const Tensor y = conv1d(ctx, h, weights_.conv2, weights_.conv2_bias, 2, 1);
   ctx.trace("audio.conv2", y);
   ops::gelu_(ctx, y, Gelu::kErf);
   std::copy_n(y.f32(), y.numel(), x.f32());

@@ -104,7 +104,6 @@ class AudioEncoder {
   AudioEncoder with_chunks(float seconds) const;
 
  private:
-  Tensor convolve(Context& ctx, Tensor x, const Weight& w, Tensor bias, int64_t stride) const;
   Tensor embeddings(Context& ctx, const MelFrames& mel, int64_t frames, int64_t first_position) const;
   Tensor encode_piece(Context& ctx, const MelFrames& mel, int64_t longest) const;
   template <typename Attend>

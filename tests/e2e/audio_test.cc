@@ -36,6 +36,9 @@ class AudioTest : public ModelTest {
                  "RIFF" + u32(36 + data.size()) + "WAVEfmt " + u32(16) + format + "data" + u32(data.size()) + data);
   }
 
+  /// Ended well; notes and progress are on standard error.
+  static void expect_done(const Outcome& outcome) { EXPECT_EQ(outcome.exit_code, 0) << outcome.err; }
+
   Json run(std::vector<std::string> arguments, const Setting& setting = {}) {
     std::vector<std::string> words = {"run", hearing_, "--json", "-n", "8", "--greedy", "-p", "What is said?"};
     words.insert(words.end(), arguments.begin(), arguments.end());
@@ -78,6 +81,71 @@ TEST_F(AudioTest, RefusesWhatCannotBeHeard) {
   expect_error(minicpm({"run", hearing_, "-p", "x", "--audio", write("text.wav", "no sound")}), 4, "text.wav");
   expect_error(minicpm({"run", hearing_, "-p", "x", "--audio", write_tone("short.wav", 0.01, 440)}), 2, "too short");
   expect_error(minicpm({"run", hf_, "-p", "x", "--audio", sound}), 2, "MiniCPM-V 4.5 cannot hear sound");
+}
+
+TEST_F(AudioTest, TranscribesFiles) {
+  const std::string one = write_tone("one.wav", 2, 440), two = write_tone("two.wav", 3, 800);
+  const auto transcribe = [&](std::vector<std::string> arguments) {
+    std::vector<std::string> words = {"transcribe", hearing_, "-n", "6"};
+    words.insert(words.end(), arguments.begin(), arguments.end());
+    return minicpm(words);
+  };
+  const Json both = parse_json(transcribe({one, two, "--json"}).out, "the output");
+  ASSERT_EQ(both.size(), 2u);
+  EXPECT_EQ(both[0].at("file"), one);
+  EXPECT_NEAR(both[1].at("seconds").get<double>(), 3, 1e-6);
+  ASSERT_EQ(both[0].at("segments").size(), 1u);
+  EXPECT_EQ(both[0].at("segments")[0].at("end"), 2.0);
+  const Outcome parts = transcribe({two, "--json", "--window", "1"});
+  EXPECT_GE(parse_json(parts.out, "the output")[0].at("segments").size(), 3u);
+
+  const Outcome written = transcribe({one, two, "-o", path("out"), "--format", "srt"});
+  EXPECT_EQ(written.exit_code, 0) << written.err;
+  EXPECT_EQ(written.out, "");
+  EXPECT_THAT(read_all(path("out/one.srt")), HasSubstr("00:00:00,000 --> 00:00:02,000"));
+  EXPECT_FALSE(std::filesystem::exists(path("out/one.srt.part")));
+  // What is there stays; unfinished work goes on.
+  write("out/one.srt", "mine");
+  const Outcome again = transcribe({one, two, "-o", path("out"), "--format", "srt"});
+  EXPECT_THAT(again.err, HasSubstr("is there already"));
+  EXPECT_EQ(read_all(path("out/one.srt")), "mine");
+}
+
+TEST_F(AudioTest, TranscriptsGoOnWhereTheyWere) {
+  const std::string sound = write_tone("a.wav", 3, 440);
+  const auto transcribe = [&] {
+    return minicpm({"transcribe", hearing_, sound, "-n", "4", "--window", "1", "--format", "json", "-o", path("out")});
+  };
+  expect_done(transcribe());
+  Json whole = parse_json(read_all(path("out/a.json")), "the transcript");
+  // As if the program had ended after the first part, in the middle of a line.
+  std::filesystem::remove(path("out/a.json"));
+  const Json head = {{"samples", 48000},
+                     {"window", 1.0},
+                     {"instruction", "Please listen to the audio snippet carefully and transcribe the content."},
+                     {"model", hearing_}};
+  const Json& first = whole.at("segments")[0];
+  const Json known = {{"begin", first.at("begin")}, {"end", first.at("end")}, {"text", "known"}, {"cut_short", false}};
+  write("out/a.json.part", head.dump() + "\n" + known.dump() + "\n{\"begin\": 1.");
+  expect_done(transcribe());
+  const Json resumed = parse_json(read_all(path("out/a.json")), "the transcript");
+  EXPECT_EQ(resumed.at("segments")[0].at("text"), "known");
+  EXPECT_EQ(resumed.at("segments").size(), whole.at("segments").size());
+  EXPECT_EQ(resumed.at("segments")[1], whole.at("segments")[1]);
+  // Work of other settings is not used.
+  std::filesystem::remove(path("out/a.json"));
+  write("out/a.json.part", "{}\n" + known.dump() + "\n");
+  expect_done(transcribe());
+  EXPECT_EQ(parse_json(read_all(path("out/a.json")), "the transcript"), whole);
+}
+
+TEST_F(AudioTest, TranscribeRefuses) {
+  const std::string sound = write_tone("a.wav", 1, 440);
+  expect_error(minicpm({"transcribe", hearing_, path("none.wav")}), 3, "none.wav: no such file");
+  expect_error(minicpm({"transcribe", hearing_, sound, "--window", "31"}), 2, "1 to 30 seconds");
+  expect_error(minicpm({"transcribe", hearing_, sound, "--language", "fr"}), 2, "--language");
+  expect_error(minicpm({"transcribe", hearing_}), 2, "FILE");
+  EXPECT_EQ(minicpm({"transcribe", hf_, sound}).exit_code, 2);
 }
 
 TEST_F(AudioTest, TheChatTakesSound) {
