@@ -91,7 +91,7 @@ int64_t SpeechConfig::visible_slots(int64_t position, int64_t text_tokens) const
 }
 
 std::vector<float> code_probabilities(std::span<const float> logits, int codebook, std::span<const CodeFrame> history,
-                                      const SpeechSampling& sampling) {
+                                      const SpeechSampling& sampling, int64_t banned) {
   std::vector<float> scores(logits.begin(), logits.end());
   for (float& score : scores)
     score /= sampling.temperature[codebook];
@@ -125,6 +125,7 @@ std::vector<float> code_probabilities(std::span<const float> logits, int codeboo
     for (int64_t i = std::max(sampling.top_k, kFewest); i < size; ++i)
       scores[order[i]] = kOut;
   }
+  if (banned >= 0) scores[static_cast<size_t>(banned)] = kOut;
   const float highest = *std::ranges::max_element(scores);
   float total = 0;
   for (float& score : scores)

@@ -50,9 +50,10 @@ struct SpeechSampling {
 };
 
 /// Probabilities of one codebook's next code. The first frame of a text is drawn by temperature alone.
-/// `history`: frames so far, of which the last 16 count for the penalty.
+/// `history`: frames so far, of which the last 16 count for the penalty. `banned`: a code that passes the filters but
+/// cannot be drawn; negative: none.
 std::vector<float> code_probabilities(std::span<const float> logits, int codebook, std::span<const CodeFrame> history,
-                                      const SpeechSampling& sampling);
+                                      const SpeechSampling& sampling, int64_t banned = -1);
 
 /// Keys and values of one utterance.
 class SpeechCache {
