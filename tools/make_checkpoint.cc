@@ -34,6 +34,7 @@
 #include "checkpoint/formats.h"
 #include "checkpoint/random_weights.h"
 #include "checkpoint/shapes.h"
+#include "checkpoint/speech.h"
 #include "checkpoint/vocabulary.h"
 #include "io/gguf.h"
 #include "io/gguf_vocabulary.h"
@@ -82,6 +83,7 @@ void write_hf(const Options& options, const ModelConfig& config, ThreadPool& poo
     json["scale_depth"] = 1.4;
     json["dim_model_base"] = 256;
   }
+  if (config.version->sound) json["tts_config"] = speech_config_json(config.decoder.hidden_size);
   write_file_atomically(folder / "config.json", json.dump(2) + "\n");
   if (config.has_vision()) {
     write_file_atomically(folder / "preprocessor_config.json", write_preprocessor_config(config).dump(2) + "\n");
@@ -103,6 +105,10 @@ void write_hf(const Options& options, const ModelConfig& config, ThreadPool& poo
   std::vector<TensorToWrite> tensors;
   for (const std::string& name : names)
     tensors.push_back(random_hf_tensor(parts[name], type.base, weights));
+  if (config.version->sound) {  // the speech decoder is small whatever the size
+    std::ranges::move(speech_tensors(config.decoder.hidden_size, options.seed), std::back_inserter(tensors));
+    write_speech_assets(folder, options.seed);
+  }
   write_safetensors_folder(folder, std::move(tensors));
 }
 

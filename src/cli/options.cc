@@ -25,8 +25,8 @@ constexpr bool kFree = false;
 
 // The order of rows is the order in the help.
 constexpr std::array kOptions = {
-    OptionRow{"run transcribe inspect plan tokenize detokenize bench merge train-check", "-m,--model,MODEL", "MODEL",
-              kModel, &Options::model, "folder in the Hugging Face layout, or GGUF file", kRequired},
+    OptionRow{"run transcribe speak inspect plan tokenize detokenize bench merge train-check", "-m,--model,MODEL",
+              "MODEL", kModel, &Options::model, "folder in the Hugging Face layout, or GGUF file", kRequired},
     OptionRow{"run inspect plan bench train-check", "--mmproj", "FILE", kModel, &Options::mmproj,
               "projector file of a GGUF model; default: the mmproj*.gguf beside it"},
     OptionRow{"run transcribe plan bench", "--lora", "DIR", kModel, &Options::lora,
@@ -96,6 +96,19 @@ constexpr std::array kOptions = {
     OptionRow{"transcribe", "-o,--out", "DIR", kOutput, &Options::out,
               "write NAME.txt, .json, .srt or .vtt there for each file; those that exist are left alone and unfinished "
               "ones go on where they were"},
+
+    OptionRow{"speak", "-p,--prompt", "TEXT", kInput, &Options::prompt,
+              "text to speak; `-` or nothing reads standard input"},
+    OptionRow{"speak", "-f,--file", "FILE", kInput, &Options::prompt_file, "read the text from a file"},
+    OptionRow{"speak", "--voice", "FILE", kInput, &Options::voice,
+              "sound file with some seconds of the voice to use; default: the model's own"},
+    OptionRow{"speak", "--language", "en|zh", kInput, &Options::language,
+              "language of the prompts around the text; default: en"},
+    OptionRow{"speak", "-s,--seed", "N", kInput, &Options::seed,
+              "seed of the draws; the same seed gives the same speech; default: another one each time", kFree, 0,
+              std::numeric_limits<int64_t>::max()},
+    OptionRow{"speak", "-o,--out", "FILE", kOutput, &Options::out,
+              "WAV file to write (24 kHz, mono, 16 bits), or `-` for raw samples as they are made", kRequired},
 
     OptionRow{"inspect", "--tensors", "", kOutput, &Options::tensors, "list every tensor"},
 
@@ -221,22 +234,23 @@ constexpr std::array kOptions = {
     OptionRow{"help", "VERB", "VERB", kInput, &Options::topic, "verb to explain; without it an overview"},
     OptionRow{"help", "--markdown", "", kOutput, &Options::markdown, "print the whole reference as Markdown"},
 
-    OptionRow{"run transcribe bench verify merge train-check train-sft", "-t,--threads", "N", kMachine,
+    OptionRow{"run transcribe speak bench verify merge train-check train-sft", "-t,--threads", "N", kMachine,
               &Options::threads, "compute threads; default: one per processor", kFree, 1, 4096},
-    OptionRow{"run transcribe plan bench", "-c,--context", "N", kMachine, &Options::context,
+    OptionRow{"run transcribe speak plan bench", "-c,--context", "N", kMachine, &Options::context,
               "tokens of context to make room for; default: the model's limit, at most 8192", kFree, 1,
               std::numeric_limits<int32_t>::max()},
-    OptionRow{"run transcribe plan bench", "--kv-type", "f16|f32", kMachine, &Options::kv_type,
+    OptionRow{"run transcribe speak plan bench", "--kv-type", "f16|f32", kMachine, &Options::kv_type,
               "number format of the KV cache; default: f16"},
-    OptionRow{"run transcribe bench", "--exact", "", kMachine, &Options::exact,
+    OptionRow{"run transcribe speak bench", "--exact", "", kMachine, &Options::exact,
               "compute in f32 throughout: slower, closest to the reference"},
-    OptionRow{"run transcribe bench verify doctor", "--isa", "NAME", kMachine, &Options::isa,
+    OptionRow{"run transcribe speak bench verify doctor", "--isa", "NAME", kMachine, &Options::isa,
               "kernels to use, as `minicpm doctor` lists them; default: the best"},
 
     OptionRow{"run", "--no-stream", "", kOutput, &Options::no_stream, "print the answer when it is complete"},
     OptionRow{"run", "--verbose", "", kOutput, &Options::verbose, "print where the time went"},
-    OptionRow{"run transcribe inspect plan tokenize detokenize verify doctor bench merge train-check train-sft version",
-              "--json", "", kOutput, &Options::json, "print one JSON document"},
+    OptionRow{
+        "run transcribe speak inspect plan tokenize detokenize verify doctor bench merge train-check train-sft version",
+        "--json", "", kOutput, &Options::json, "print one JSON document"},
     OptionRow{"*", "-h,--help", "", kOutput, &Options::help, "print this help"},
 };
 
@@ -265,6 +279,14 @@ constexpr std::array kVerbs = {
             "minicpm transcribe model/ lecture.mp4 --format srt -o subtitles/\n"
             "minicpm transcribe model/ *.wav --language zh --json",
             run_transcribe},
+    VerbRow{"speak", "MODEL -o FILE [-p TEXT]", "read a text aloud",
+            "Speaks the text with the speech decoder of MiniCPM-o 2.6, in the model's own voice or in that of a\n"
+            "clip. MODEL is its Hugging Face folder, with assets/chattts_tokenizer and the vocoder's weights in\n"
+            "assets/vocos.safetensors. Long texts are spoken in parts that end where sentences do.",
+            "minicpm speak model/ -p 'Good morning.' -o morning.wav\n"
+            "minicpm speak model/ -f letter.txt --voice me.wav -o letter.wav --seed 7\n"
+            "minicpm speak model/ -p 'Hello.' -o - | aplay -f S16_LE -r 24000",
+            run_speak},
     VerbRow{"inspect", "MODEL", "show what a model file holds",
             "Reads the headers of a Hugging Face folder, a GGUF file or a safetensors file: format, version,\n"
             "hyper-parameters, tokenizer and tensors with their formats and sizes. Weights are not read.",

@@ -56,7 +56,8 @@ struct Options {
   std::vector<int64_t> ids;        // detokenize
   std::vector<std::string> cases;  // verify
   std::vector<std::string> files;  // transcribe
-  std::string format, language;    // transcribe
+  std::string format, language;    // transcribe, speak
+  std::string voice;               // speak
   std::optional<double> window;    // transcribe
   std::string data;                // verify
   std::string out, type;           // merge

@@ -40,6 +40,7 @@ struct ContentPart {
   enum class Kind { kText, kImage, kFrames, kSound };
   Kind kind = Kind::kText;
   std::string text;
+  bool control = false;                              // of text that the program made: special tokens in it count
   std::vector<std::shared_ptr<const Image>> images;  // one picture, or the frames of one pack
   std::vector<int32_t> frame_ids;  // kFrames: time of each frame in units of 0.1 s; none for models without packs
   std::shared_ptr<const std::vector<float>> sound;  // kSound: mono samples at 16 kHz
@@ -64,6 +65,7 @@ struct ChatRequest {
   SamplingParams sampling;        // start from Engine::default_sampling
   std::vector<std::string> stop;  // stop strings; not part of the answer
   bool thinking = false;
+  bool speech = false;               // the speech template, which prompts with sound have anyway
   std::optional<int> max_slices;     // unset: the model's own (9)
   std::optional<bool> use_image_id;  // unset: the model's own (on for pictures)
 };
@@ -128,6 +130,10 @@ class Engine {
   /// contradictory request or one that does not fit the context.
   virtual ChatResult chat(const ChatRequest& request, const OnDelta& on_delta = {},
                           const std::atomic<bool>* cancel = nullptr) = 0;
+
+  /// The language model's hidden state at the speaker token that begins the answer [hidden]: the voice for
+  /// SpeechMaker::say. The answer itself is not made. Throws Error invalid_request for models that do not speak.
+  virtual std::vector<float> speaker_state(const ChatRequest& request) = 0;
 
   /// The version's published defaults. `sample` false gives its beam search (3 beams).
   virtual SamplingParams default_sampling(bool thinking, bool sample) const = 0;

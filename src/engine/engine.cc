@@ -57,6 +57,7 @@ class EngineImpl : public Engine {
 
   double bench_prefill_ms(int64_t tokens, int64_t depth) override;
   double bench_decode_ms(int64_t tokens, int64_t depth, int64_t sequences) override;
+  std::vector<float> speaker_state(const ChatRequest& request) override;
   double bench_vision_ms(int width, int height) override;
 
  private:
@@ -75,6 +76,44 @@ class EngineImpl : public Engine {
   std::mutex mutex_;  // one answer at a time
   Sequence last_;     // the previous conversation, kept so that its common beginning need not be computed again
 };
+
+std::vector<float> EngineImpl::speaker_state(const ChatRequest& request) {
+  const std::scoped_lock lock(mutex_);
+  ChatRequest spoken = request;
+  spoken.speech = true;
+  PreparedPrompt prompt = processor_->prepare(spoken);
+  const auto mark = model_->tokenizer()->token_id("<|spk|>");
+  auto& tokens = prompt.input.tokens;
+  const auto last = mark ? std::find(tokens.rbegin(), tokens.rend(), *mark) : tokens.rend();
+  if (last == tokens.rend()) {
+    fail(ErrorCode::kInvalidRequest, "{}: its tokenizer has no <|spk|>", model_->version().title);
+  }
+  tokens.erase(last.base(), tokens.end());  // the speaker token is the last one now
+  if (static_cast<int64_t>(tokens.size()) > context_) {
+    fail(ErrorCode::kInvalidRequest, "the prompt has {} tokens, which does not fit the context of {}", tokens.size(),
+         context_);
+  }
+  scheduler_.release(last_);
+  last_ = Sequence{};
+  Sequence sequence;
+  sequence.tokens = std::move(tokens);
+  sequence.prompt_tokens = static_cast<int64_t>(sequence.tokens.size());
+  sequence.media = std::move(prompt.input.media);
+  sequence.media_rows.resize(sequence.media.size());
+  scheduler_.add(sequence);
+  struct Leave {
+    EngineImpl& engine;
+    Sequence& sequence;
+    ~Leave() {
+      engine.scheduler_.remove(sequence);
+      engine.runner_.set_keep_hidden(false);
+    }
+  } leave{*this, sequence};
+  runner_.set_keep_hidden(true);
+  generator_.prefill(sequence);
+  const auto state = runner_.last_hidden();
+  return {state.begin(), state.end()};
+}
 
 SamplingParams EngineImpl::default_sampling(bool thinking, bool sample) const {
   const VersionRow& version = model_->version();
@@ -272,7 +311,7 @@ double EngineImpl::bench_vision_ms(int width, int height) {
   for (const Patches& slice : patches)
     views.push_back(&slice);
   Arena arena;
-  Context ctx{*backend_, arena};
+  Context ctx{*backend_, arena, media_precision(Precision::kFast), nullptr};
   const auto start = Clock::now();
   model_->encode(ctx, views, groups);
   return ms_since(start);

@@ -80,8 +80,8 @@ MemoryPlan plan_memory(const ModelSpec& spec, const EngineOptions& options) {
     lora->bind(config);
     plan.weights_bytes += lora->bytes();
   }
-  plan.context_tokens =
-      options.context_tokens > 0 ? options.context_tokens : std::min(options.default_context, config.decoder.max_positions);
+  plan.context_tokens = options.context_tokens > 0 ? options.context_tokens
+                                                   : std::min(options.default_context, config.decoder.max_positions);
   plan.kv_bytes = KvCache::bytes_for(config.decoder, options.kv_type, plan.context_tokens);
   plan.activations_bytes = activation_bytes(config, options);
   return plan;

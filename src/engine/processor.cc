@@ -50,6 +50,7 @@ void check(const ChatRequest& request, const VersionRow& version) {
   }
   if (request.messages.back().role != "user") refuse("the last message must be the user's");
   if (!has_content(request.messages.back())) refuse("the prompt is empty");
+  if (request.speech && !version.sound) refuse(fmt::format("{} does not speak", version.title));
   if (request.thinking && !version.thinking) refuse(fmt::format("{} has no thinking mode", version.title));
 }
 
@@ -64,9 +65,10 @@ std::string text_of(const Message& message) {
   return text;
 }
 
-/// A text that occurs in no message, to stand for pictures or sounds while the template is applied. A user who types
+/// A text that occurs in no message, to stand for pictures and the like while the template is applied. A user who types
 /// the mark itself must not get one for it.
-std::string unused_mark(const ChatRequest& request, std::string mark) {
+std::string unused_mark(const ChatRequest& request) {
+  std::string mark = "\x01part\x01";
   const auto occurs = [&] {
     for (const Message& message : request.messages) {
       for (const ContentPart& part : message.content) {
@@ -200,37 +202,45 @@ std::shared_ptr<MediaItem> Processor::make_sound_item(const Message& message) co
   return item;
 }
 
-/// The template's pieces with a mark for each picture, and sounds by their placeholders.
+/// The template's pieces with a mark for each picture, sounds by their placeholders, and what the program itself put
+/// into messages.
 std::vector<PromptPiece> Processor::render(const ChatRequest& request) const {
-  const std::string mark = unused_mark(request, "\x01image\x01"), sound_mark = unused_mark(request, "\x01sound\x01");
+  const std::string mark = unused_mark(request);
+  std::vector<std::string> marked;  // what stands for each mark, in reading order
+  bool speech = request.speech;     // a conversation with sound has the speech template, whatever comes out
   std::vector<ChatMessage> messages;
-  std::vector<std::string> sounds;
   for (const Message& message : request.messages) {
     ChatMessage rendered;
     rendered.role = message.role;
+    const auto append_marked = [&](std::string text) {
+      rendered.content += mark;
+      marked.push_back(std::move(text));
+    };
     bool first = true;
     for (const ContentPart& part : message.content) {
       if (!first) rendered.content += '\n';
       first = false;
-      if (part.kind == ContentPart::Kind::kText) rendered.content += part.text;
-      for (size_t i = 0; part.is_visual() && i < part.images.size(); ++i) {
-        rendered.content += (i > 0 ? "\n" : "") + mark;
-      }
       if (part.kind == ContentPart::Kind::kSound) {
-        rendered.content += sound_mark;
-        sounds.push_back(sound_placeholder(sound_spans(part)));
+        append_marked(sound_placeholder(sound_spans(part)));
+        speech = true;
+      } else if (part.is_visual()) {
+        for (size_t i = 0; i < part.images.size(); ++i) {
+          if (i > 0) rendered.content += '\n';
+          append_marked(std::string(kPictureMark));
+        }
+      } else if (part.control) {
+        append_marked(part.text);
+      } else {
+        rendered.content += part.text;
       }
     }
     messages.push_back(std::move(rendered));
   }
   ChatTemplateOptions options;
   if (config_->version->thinking) options.enable_thinking = request.thinking;
-  // A conversation with sound has the speech template, whatever comes out.
-  const ChatFamily family = sounds.empty() ? config_->version->chat : ChatFamily::kOmni26Tts;
-  const auto pieces =
-      replace_marks(apply_chat_template(family, messages, options), mark, [] { return std::string(kPictureMark); });
+  const ChatFamily family = speech ? ChatFamily::kOmni26Tts : config_->version->chat;
   size_t next = 0;
-  return replace_marks(pieces, sound_mark, [&] { return sounds.at(next++); });
+  return replace_marks(apply_chat_template(family, messages, options), mark, [&] { return marked.at(next++); });
 }
 
 PreparedPrompt Processor::prepare(const ChatRequest& request) const {

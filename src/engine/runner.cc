@@ -54,8 +54,7 @@ Tensor Runner::encode_sound(Context& ctx, const MediaItem& media) const {
 void Runner::encode(const EncodeItem& item) {
   const auto start = std::chrono::steady_clock::now();
   ArenaScope scratch(arena_);
-  // The official code runs the tower and the resampler in bf16.
-  Context ctx{*backend_, arena_, precision_ == Precision::kFast ? Precision::kHalf : precision_, tracer_};
+  Context ctx{*backend_, arena_, media_precision(precision_), tracer_};
   const MediaItem& media = *item.sequence->media[item.media];
   const Tensor rows = media.is_sound() ? encode_sound(ctx, media) : encode_pictures(ctx, media);
   item.sequence->media_rows[item.media] =
@@ -102,7 +101,13 @@ std::vector<StepLogits> Runner::run(const StepPlan& plan) {
   const BatchStorage batch(plan, all_logits_);
   const Tensor x = inputs(ctx, plan);
   ctx.trace("inputs_embeds", x);
-  const Tensor logits = model_->decoder().forward(ctx, x, cache_->layers(), batch.view());
+  Tensor hidden;
+  const Tensor logits =
+      model_->decoder().forward(ctx, x, cache_->layers(), batch.view(), keep_hidden_ ? &hidden : nullptr);
+  if (hidden.defined() && hidden.dim(0) > 0) {
+    const float* last = hidden.f32_row(hidden.dim(0) - 1);
+    hidden_.assign(last, last + hidden.dim(1));
+  }
   if (all_logits_) return {};
 
   logits_.assign(logits.f32(), logits.f32() + logits.numel());

@@ -16,6 +16,11 @@ struct StepLogits {
   std::span<float> logits;  // [vocab], valid until the next run; may be changed
 };
 
+/// Towers and encoders run in bf16 in the official code; exact stays exact.
+inline Precision media_precision(Precision precision) {
+  return precision == Precision::kFast ? Precision::kHalf : precision;
+}
+
 class Runner {
  public:
   Runner(const LoadedModel& model, Backend& backend, KvCache& cache, Precision precision)
@@ -27,6 +32,10 @@ class Runner {
   void set_tracer(Tracer* tracer) { tracer_ = tracer; }
   /// All rows' logits instead of the wanted ones, for reference cases; see trace point "logits".
   void set_all_logits(bool all) { all_logits_ = all; }
+
+  /// The hidden state behind the last logits of each run, after the last norm; kept when asked for.
+  void set_keep_hidden(bool keep) { keep_hidden_ = keep; }
+  std::span<const float> last_hidden() const { return hidden_; }
 
   double vision_ms() const { return vision_ms_; }  // summed over all runs
   size_t peak_bytes() const { return arena_.peak_bytes(); }
@@ -42,10 +51,10 @@ class Runner {
   KvCache* cache_;
   Precision precision_;
   Tracer* tracer_ = nullptr;
-  bool all_logits_ = false;
+  bool all_logits_ = false, keep_hidden_ = false;
   double vision_ms_ = 0;
   Arena arena_;
-  std::vector<float> logits_;
+  std::vector<float> logits_, hidden_;
 };
 
 }  // namespace minicpm

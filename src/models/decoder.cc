@@ -157,7 +157,7 @@ void Decoder::layer(Context& ctx, int64_t index, Tensor x, const KvLayer& kv, co
   ops::accumulate(ctx, x, ops::linear(ctx, ops::silu_mul(ctx, gate, up), w.down), config_.residual_scale);
 }
 
-Tensor Decoder::forward(Context& ctx, Tensor x, std::span<const KvLayer> kv, const Batch& batch) const {
+Tensor Decoder::forward(Context& ctx, Tensor x, std::span<const KvLayer> kv, const Batch& batch, Tensor* hidden) const {
   MINICPM_CHECK(static_cast<int64_t>(kv.size()) == config_.num_layers && x.rows() == batch.rows());
   const auto cos_sin = ops::rope_table(ctx, batch.positions, inv_freq(batch), config_.rope_attention_factor);
   for (int64_t i = 0; i < config_.num_layers; ++i) {
@@ -168,6 +168,10 @@ Tensor Decoder::forward(Context& ctx, Tensor x, std::span<const KvLayer> kv, con
   Tensor h = ops::gather_rows(ctx, x, batch.logit_rows);
   ops::rms_norm_(ctx, h, weights_.norm, config_.rms_norm_eps);
   if (ctx.tracing()) ctx.trace(fmt::format("hidden.{}", config_.num_layers - 1), h);
+  if (hidden != nullptr) {
+    *hidden = ctx.arena.tensor(DType::kF32, h.shape());
+    std::copy_n(h.f32(), h.numel(), hidden->f32());
+  }
   if (config_.logit_divisor != 1.0f) ops::scale_(ctx, h, 1.0f / config_.logit_divisor);
   const Tensor logits = ops::linear(ctx, h, weights_.output.defined() ? weights_.output : weights_.embed);
   ctx.trace("logits", logits);

@@ -74,8 +74,9 @@ class Decoder {
   Tensor embed(Context& ctx, std::span<const int32_t> ids) const;
 
   /// x [rows, hidden] (changed) through all layers; `kv` has one view per layer. Returns logits [batch.logit_rows,
-  /// vocab].
-  Tensor forward(Context& ctx, Tensor x, std::span<const KvLayer> kv, const Batch& batch) const;
+  /// vocab]. `hidden`, if not null, gets those rows after the last norm [batch.logit_rows, hidden].
+  Tensor forward(Context& ctx, Tensor x, std::span<const KvLayer> kv, const Batch& batch,
+                 Tensor* hidden = nullptr) const;
 
   const DecoderConfig& config() const { return config_; }
   const DecoderWeights& weights() const { return weights_; }

@@ -148,6 +148,43 @@ TEST_F(AudioTest, TranscribeRefuses) {
   EXPECT_EQ(minicpm({"transcribe", hf_, sound}).exit_code, 2);
 }
 
+TEST_F(AudioTest, SpeaksTexts) {
+  const auto speak = [&](std::vector<std::string> arguments) {
+    std::vector<std::string> words = {"speak", hearing_, "-p", "Hello. Good mornings."};
+    words.insert(words.end(), arguments.begin(), arguments.end());
+    return minicpm(words);
+  };
+  const Outcome outcome = speak({"-o", path("a.wav"), "--seed", "7", "--json"});
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+  const Json said = parse_json(outcome.out, "the output");
+  EXPECT_EQ(said.at("segments"), 1);
+  const std::string file = read_all(path("a.wav"));
+  EXPECT_EQ(file.size(), 44 + 2 * 512 * said.at("frames").get<size_t>());
+  EXPECT_TRUE(file.starts_with("RIFF"));
+  // The same seed gives the same speech, another one or another voice another.
+  expect_done(speak({"-o", path("b.wav"), "--seed", "7"}));
+  EXPECT_EQ(read_all(path("b.wav")), file);
+  expect_done(speak({"-o", path("c.wav"), "--seed", "8"}));
+  EXPECT_NE(read_all(path("c.wav")), file);
+  expect_done(speak({"-o", path("d.wav"), "--seed", "7", "--voice", write_tone("voice.wav", 2, 300)}));
+  EXPECT_NE(read_all(path("d.wav")), file);
+  // What was said can be heard.
+  EXPECT_GT(tokens(run({"--audio", path("a.wav")})), 0);
+  const Outcome raw = speak({"-o", "-", "--seed", "7"});
+  EXPECT_EQ(raw.exit_code, 0);
+  EXPECT_EQ(raw.out.size(), file.size() - 44);
+}
+
+TEST_F(AudioTest, SpeakRefuses) {
+  expect_error(minicpm({"speak", hearing_, "-p", "Hello.", "-o", path("a.mp3")}), 2, "written as .wav");
+  expect_error(minicpm({"speak", hearing_, "-p", " ", "-o", path("a.wav")}), 2, "nothing to speak");
+  expect_error(minicpm({"speak", gguf_, "-p", "Hello.", "-o", path("a.wav")}), 2, "Hugging Face folder");
+  expect_error(minicpm({"speak", hearing_, "-p", "Hello.", "-o", path("a.wav"), "--voice", path("none.wav")}), 3,
+               "none.wav");
+  EXPECT_NE(minicpm({"speak", hf_, "-p", "Hello.", "-o", path("a.wav")}).exit_code, 0);
+  EXPECT_FALSE(std::filesystem::exists(path("a.wav")));
+}
+
 TEST_F(AudioTest, TheChatTakesSound) {
   const Outcome outcome = minicpm({"run", hearing_, "-n", "4", "--greedy"},
                                   {.input = "/audio " + write_tone("a.wav", 1, 440) + "\nWhat is it?\n/quit\n"});
