@@ -38,7 +38,7 @@ struct VersionRow {
   SamplingDefaults thinking_sampling;
   float beam_repetition_penalty;      // with sampling off: 3 beams
   std::string_view stop_tokens;       // texts, separated by blanks
-  std::string_view other_parts = {};  // prefixes of tensors of parts that are not run (speech), likewise
+  std::string_view other_parts = {};  // prefixes of tensors of parts that may be there and not be run, likewise
   bool sound = false;                 // Hugging Face folders hold a sound encoder
 };
 
