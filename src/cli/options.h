@@ -57,7 +57,7 @@ struct Options {
   std::vector<std::string> cases;  // verify
   std::vector<std::string> files;  // transcribe
   std::string format, language;    // transcribe, speak
-  std::string voice;               // speak
+  std::string voice, speak;        // speak, run
   std::optional<double> window;    // transcribe
   std::string data;                // verify
   std::string out, type;           // merge

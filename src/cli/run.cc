@@ -9,6 +9,7 @@
 #include "cli/request.h"
 #include "cli/terminal.h"
 #include "cli/verbs.h"
+#include "cli/voice.h"
 #include "engine/chat.h"
 
 namespace minicpm::cli {
@@ -31,6 +32,15 @@ void check_options(const Options& options) {
     readers += media.file == "-" ? 1 : 0;
   }
   video_sampling(options);
+  if (!options.speak.empty()) {
+    check_speech_target(options.speak);
+    if (options.speak == "-") fail(ErrorCode::kInvalidRequest, "--speak needs a file: standard output has the answer");
+    if (!options.prompt && options.prompt_file.empty()) {
+      fail(ErrorCode::kInvalidRequest, "--speak needs a question (-p or -f)");
+    }
+  } else if (!options.voice.empty()) {
+    fail(ErrorCode::kInvalidRequest, "--voice goes with --speak");
+  }
   if (readers > 1) fail(ErrorCode::kInvalidRequest, "standard input (`-`) can be read for one thing only");
   const bool one_shot = options.prompt || !options.prompt_file.empty();
   if (readers == 1 && !one_shot) {
@@ -91,6 +101,14 @@ int answer_once(Engine& engine, const Options& options, const std::string& text,
   request.stop = options.stop;
   request.thinking = thinking;
   if (options.max_slices) request.max_slices = static_cast<int>(*options.max_slices);
+  std::unique_ptr<SpeechMaker> speech;
+  std::vector<float> speaker;
+  if (!options.speak.empty()) {
+    speech = load_speech(options);
+    request.messages.insert(request.messages.begin() + (options.system ? 1 : 0), voice_message(options.voice, false));
+    speaker = engine.speaker_state(request);
+    request.speech = true;
+  }
 
   AnswerPrinter printer(!options.json && !options.no_stream);
   const Answering answering;
@@ -101,7 +119,11 @@ int answer_once(Engine& engine, const Options& options, const std::string& text,
     printer.finish(result);
   }
   if (options.verbose) print_timings(engine, result);
-  return result.finish_reason == FinishReason::kCancelled ? kExitInterrupted : kExitOk;
+  if (result.finish_reason == FinishReason::kCancelled) return kExitInterrupted;
+  if (speech != nullptr && speak_to(*speech, result.text, speaker, seed, options.speak, options.json).segments == 0) {
+    note("there is nothing to speak in the answer\n");
+  }
+  return kExitOk;
 }
 
 }  // namespace

@@ -93,20 +93,21 @@ std::vector<float> EngineImpl::speaker_state(const ChatRequest& request) {
     fail(ErrorCode::kInvalidRequest, "the prompt has {} tokens, which does not fit the context of {}", tokens.size(),
          context_);
   }
-  scheduler_.release(last_);
-  last_ = Sequence{};
   Sequence sequence;
   sequence.tokens = std::move(tokens);
   sequence.prompt_tokens = static_cast<int64_t>(sequence.tokens.size());
   sequence.media = std::move(prompt.input.media);
   sequence.media_rows.resize(sequence.media.size());
+  reuse_last(sequence);
   scheduler_.add(sequence);
+  // Kept like a conversation, so that an answer to the same request need not compute its prompt again.
   struct Leave {
     EngineImpl& engine;
     Sequence& sequence;
     ~Leave() {
-      engine.scheduler_.remove(sequence);
       engine.runner_.set_keep_hidden(false);
+      engine.scheduler_.detach(sequence);
+      engine.last_ = std::move(sequence);
     }
   } leave{*this, sequence};
   runner_.set_keep_hidden(true);

@@ -112,7 +112,6 @@ class Maker : public SpeechMaker {
           },
           cancel);
     }
-    if (result.segments == 0) fail(ErrorCode::kInvalidRequest, "there is nothing to speak in the text");
     return result;
   }
 

@@ -47,8 +47,8 @@ class SpeechMaker {
   virtual const SpeechConfig& config() const = 0;
 
   /// Speaks `text` with the voice of `speaker`, the language model's hidden state at its speaker token [llm_dim].
-  /// `on_samples` gets the sound in order, mono at 24 kHz. Equal arguments give equal samples. Throws Error
-  /// invalid_request for text without anything to speak, cancelled.
+  /// `on_samples` gets the sound in order, mono at 24 kHz. Equal arguments give equal samples. Text without anything to
+  /// speak gives no segments. Throws Error invalid_request for a state of another size, cancelled.
   virtual SpeechResult say(std::string_view text, std::span<const float> speaker, const SpeechOptions& options,
                            const std::function<void(std::span<const float>)>& on_samples,
                            const std::atomic<bool>* cancel = nullptr) = 0;

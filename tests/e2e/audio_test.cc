@@ -36,6 +36,8 @@ class AudioTest : public ModelTest {
                  "RIFF" + u32(36 + data.size()) + "WAVEfmt " + u32(16) + format + "data" + u32(data.size()) + data);
   }
 
+  std::string sound_name() const { return path("voice.wav"); }
+
   /// Ended well; notes and progress are on standard error.
   static void expect_done(const Outcome& outcome) { EXPECT_EQ(outcome.exit_code, 0) << outcome.err; }
 
@@ -173,6 +175,23 @@ TEST_F(AudioTest, SpeaksTexts) {
   const Outcome raw = speak({"-o", "-", "--seed", "7"});
   EXPECT_EQ(raw.exit_code, 0);
   EXPECT_EQ(raw.out.size(), file.size() - 44);
+}
+
+TEST_F(AudioTest, AnswersCanBeSpoken) {
+  const auto ask = [&](std::vector<std::string> arguments) {
+    std::vector<std::string> words = {"run", hearing_, "-n", "40", "--seed", "3", "--json", "-p", "Hello"};
+    words.insert(words.end(), arguments.begin(), arguments.end());
+    return minicpm(words);
+  };
+  const Outcome outcome = ask({"--speak", path("a.wav")});
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+  EXPECT_GT(read_all(path("a.wav")).size(), 44u);
+  const Outcome other = ask({"--speak", path("b.wav"), "--voice", write_tone("voice.wav", 1, 300)});
+  ASSERT_EQ(other.exit_code, 0) << other.err;
+  EXPECT_NE(read_all(path("b.wav")), read_all(path("a.wav")));
+  expect_error(minicpm({"run", hearing_, "-p", "x", "--speak", "a.ogg"}), 2, ".wav");
+  expect_error(minicpm({"run", hearing_, "-p", "x", "--voice", sound_name()}), 2, "--voice goes with --speak");
+  expect_error(minicpm({"run", hearing_, "--speak", path("c.wav")}), 2, "needs a question");
 }
 
 TEST_F(AudioTest, SpeakRefuses) {
