@@ -34,6 +34,7 @@ constexpr ParamRow<C> kSpeechParams[] = {
 
 struct Single {
   Weight weight;
+  Tensor bias;  // has no row: rows may name fields of either kind
 };
 struct Head {
   Tensor scale, direction;  // the stored form: weight = scale * direction / |direction|, row by row
