@@ -110,7 +110,7 @@ TEST_F(VerbsOfTwoWordsTest, HelpAndCompletion) {
                                           std::to_string(cursor) + "; _minicpm; printf '%s\\n' \"${COMPREPLY[@]}\""})
         .out;
   };
-  EXPECT_EQ(complete("minicpm tr", 1), "train\n");
+  EXPECT_EQ(complete("minicpm trai", 1), "train\n");
   EXPECT_THAT(complete("minicpm train", 2), HasSubstr("check\n"));
   EXPECT_EQ(complete("minicpm train check m d --skip", 5), "--skip-bad\n");
   for (const std::string shell : {"zsh", "fish"})
