@@ -1,30 +1,19 @@
 #include "media/istft.h"
 
-#include <kissfft/kiss_fftr.h>
-
 #include <cmath>
-#include <memory>
 #include <numbers>
 
 #include "base/error.h"
+#include "media/fourier.h"
 
 namespace minicpm {
-namespace {
-
-struct FreePlan {
-  void operator()(kiss_fftr_state* plan) const { kiss_fftr_free(plan); }
-};
-
-}  // namespace
-
 std::vector<float> istft_same(std::span<const float> real, std::span<const float> imaginary, int64_t n_fft,
                               int64_t hop) {
   const int64_t bins = n_fft / 2 + 1, frames = static_cast<int64_t>(real.size()) / bins;
   MINICPM_CHECK(real.size() == imaginary.size() && frames * bins == static_cast<int64_t>(real.size()));
   MINICPM_CHECK(n_fft % 2 == 0 && hop > 0 && hop <= n_fft);
   if (frames == 0) return {};
-  const std::unique_ptr<kiss_fftr_state, FreePlan> plan(kiss_fftr_alloc(static_cast<int>(n_fft), 1, nullptr, nullptr));
-  if (plan == nullptr) fail(ErrorCode::kOutOfMemory, "no memory for a Fourier transform");
+  const FourierPlan plan = make_fourier_plan(n_fft, true);
   std::vector<float> window(static_cast<size_t>(n_fft));
   for (int64_t i = 0; i < n_fft; ++i) {
     const double phase = 2 * std::numbers::pi * static_cast<double>(i) / static_cast<double>(n_fft);

@@ -1,14 +1,12 @@
 #include "media/log_mel.h"
 
-#include <kissfft/kiss_fftr.h>
-
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <memory>
 #include <numbers>
 
 #include "base/error.h"
+#include "media/fourier.h"
 
 namespace minicpm {
 namespace {
@@ -36,16 +34,6 @@ float sample_at(std::span<const float> samples, int64_t i) {
   if (i < 0) i = -i;
   if (i >= kMaxMelSamples) i = 2 * (kMaxMelSamples - 1) - i;
   return i < static_cast<int64_t>(samples.size()) ? samples[static_cast<size_t>(i)] : 0.0f;
-}
-
-struct FreePlan {
-  void operator()(kiss_fftr_state* plan) const { kiss_fftr_free(plan); }
-};
-/// Holds scratch memory, so each caller needs its own.
-std::unique_ptr<kiss_fftr_state, FreePlan> make_plan() {
-  std::unique_ptr<kiss_fftr_state, FreePlan> plan(kiss_fftr_alloc(kWindow, 0, nullptr, nullptr));
-  if (plan == nullptr) fail(ErrorCode::kOutOfMemory, "no memory for a Fourier transform");
-  return plan;
 }
 
 }  // namespace
@@ -83,7 +71,7 @@ MelFrames LogMel::extract(std::span<const float> samples) const {
   const int64_t seen = std::min(kMaxFrames, (count + kEdge + kMelHop - 1) / kMelHop);
   const int64_t computed = std::max(mel.frames, seen);
   mel.values.resize(static_cast<size_t>(computed * bins_));
-  const auto plan = make_plan();
+  const auto plan = make_fourier_plan(kWindow, false);
   std::array<float, kWindow> windowed;
   std::array<kiss_fft_cpx, kSpectrum> spectrum;
   std::array<float, kSpectrum> power;

@@ -1,22 +1,16 @@
 #include "media/vocoder_mel.h"
 
-#include <kissfft/kiss_fftr.h>
-
 #include <cmath>
-#include <memory>
 #include <numbers>
 
 #include "base/error.h"
+#include "media/fourier.h"
 
 namespace minicpm {
 namespace {
 
 constexpr int64_t kFft = 1024, kHop = 256, kBins = 100, kSpectrum = kFft / 2 + 1;
 constexpr float kFloor = 1e-5f;
-
-struct FreePlan {
-  void operator()(kiss_fftr_state* plan) const { kiss_fftr_free(plan); }
-};
 
 std::vector<MelFilter> filters() {
   const double highest = 2595 * std::log10(1 + kSpeechRate / 2.0 / 700);
@@ -48,8 +42,7 @@ MelFrames vocoder_mel(std::span<const float> samples) {
     if (i >= count) i = 2 * (count - 1) - i;
     return samples[static_cast<size_t>(i)];
   };
-  const std::unique_ptr<kiss_fftr_state, FreePlan> plan(kiss_fftr_alloc(kFft, 0, nullptr, nullptr));
-  if (plan == nullptr) fail(ErrorCode::kOutOfMemory, "no memory for a Fourier transform");
+  const FourierPlan plan = make_fourier_plan(kFft, false);
   const auto list = filters();
   std::vector<float> windowed(kFft);
   std::vector<kiss_fft_cpx> spectrum(kSpectrum);
