@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "backend/registry.h"
+#include "base/json.h"
 #include "engine/sampler.h"
 #include "media/image.h"
 
@@ -33,6 +34,7 @@ struct EngineOptions {
   int64_t prefill_chunk = 512;  // prompt tokens per step
   Precision precision = Precision::kFast;
   ImageLimits image_limits;
+  int64_t media_cache_bytes = 256ll << 20;  // of encoded pictures and sounds, so that they are encoded once
 };
 
 /// One part of a message's content: text, a picture, a pack of video frames, or sound.
@@ -68,6 +70,12 @@ struct ChatRequest {
   bool speech = false;               // the speech template, which prompts with sound have anyway
   std::optional<int> max_slices;     // unset: the model's own (9)
   std::optional<bool> use_image_id;  // unset: the model's own (on for pictures)
+  /// The answer (behind the reasoning) is JSON that satisfies this schema; {"type": "object"} is any object. See
+  /// text/json_schema.h for what is supported. Not with beam search.
+  std::optional<Json> json_schema;
+  /// What requests of one scope computed is used again by others of that scope, which can be told from the time to
+  /// the first token: give each client its own where they must not learn of each other.
+  std::string cache_scope;
 };
 
 enum class FinishReason { kStop, kLength, kCancelled };
@@ -76,11 +84,12 @@ std::string_view name(FinishReason reason);  // "stop", "length", "cancelled"
 struct Usage {
   int64_t prompt_tokens = 0;
   int64_t completion_tokens = 0;
-  int64_t image_tokens = 0;  // of the prompt
-  int64_t audio_tokens = 0;  // likewise
-  int64_t images = 0;        // still pictures
-  int64_t frames = 0;        // of videos
-  int64_t slices = 0;        // of both
+  int64_t cached_tokens = 0;  // of the prompt, computed by an earlier request
+  int64_t image_tokens = 0;   // of the prompt
+  int64_t audio_tokens = 0;   // likewise
+  int64_t images = 0;         // still pictures
+  int64_t frames = 0;         // of videos
+  int64_t slices = 0;         // of both
 };
 
 struct Timings {
@@ -92,6 +101,7 @@ struct ChatResult {
   std::string text;                      // the answer
   std::optional<std::string> reasoning;  // with thinking on
   std::vector<int32_t> tokens;           // generated ids
+  std::vector<TokenLogprobs> logprobs;   // one per id when asked for
   FinishReason finish_reason = FinishReason::kStop;
   Usage usage;
   Timings timings;
@@ -116,24 +126,41 @@ struct MemoryPlan {
   int64_t total_bytes() const { return weights_bytes + converted_bytes + kv_bytes + activations_bytes; }
 };
 
-class LoadedModel;  // models/loaded_model.h
+/// What an engine is doing, and did since it was loaded.
+struct EngineStats {
+  int64_t callers = 0, callers_begun = 0;    // now; begun: the prompt is computed
+  int64_t free_blocks = 0, num_blocks = 0;   // of the KV cache, kBlockTokens tokens each
+  int64_t kept_sequences = 0;                // whose computed tokens wait for a prompt with the same beginning
+  int64_t steps = 0, rows = 0;               // rows: tokens computed
+  int64_t reused_tokens = 0, preempted = 0;  // preempted: sequences that lost their blocks for a time
+  int64_t media_cache_bytes = 0, media_cache_hits = 0, media_cache_misses = 0;
+};
 
-/// A model ready to answer. chat() serves one caller at a time.
+class LoadedModel;  // models/loaded_model.h
+class TokenStream;  // engine/token_stream.h
+
+/// A model ready to answer, many callers at once: their tokens are computed in common steps.
 class Engine {
  public:
   /// Loads weights and tokenizer. Throws Error not_found, bad_file, unsupported, io, out_of_memory.
   static std::unique_ptr<Engine> load(const ModelSpec& spec, const EngineOptions& options);
   virtual ~Engine() = default;
 
-  /// Answers the last message. Text is streamed through `on_delta` when given (not with beam search, which gives it at
-  /// the end). Setting *cancel ends the answer at the next token. Throws Error invalid_request for an empty or
-  /// contradictory request or one that does not fit the context.
+  /// Answers the last message. May be called by several threads at once; each answer is what it would be alone, up to
+  /// the rounding of a batch, and beam search has the model to itself. Text is streamed through `on_delta` when given
+  /// (not with beam search, which gives it at the end). Setting *cancel ends the answer at the next token. Throws Error
+  /// invalid_request for an empty or contradictory request or one that does not fit the context.
   virtual ChatResult chat(const ChatRequest& request, const OnDelta& on_delta = {},
                           const std::atomic<bool>* cancel = nullptr) = 0;
 
   /// The language model's hidden state at the speaker token that begins the answer [hidden]: the voice for
   /// SpeechMaker::say. The answer itself is not made. Throws Error invalid_request for models that do not speak.
   virtual std::vector<float> speaker_state(const ChatRequest& request) = 0;
+
+  /// A sequence that stays in the cache and grows piece by piece.
+  virtual std::unique_ptr<TokenStream> open_stream() = 0;
+
+  virtual EngineStats stats() const = 0;
 
   /// The version's published defaults. `sample` false gives its beam search (3 beams).
   virtual SamplingParams default_sampling(bool thinking, bool sample) const = 0;

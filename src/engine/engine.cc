@@ -7,7 +7,11 @@
 #include "engine/generator.h"
 #include "engine/processor.h"
 #include "engine/runner.h"
+#include "engine/step_loop.h"
+#include "engine/token_constraint.h"
+#include "engine/token_stream.h"
 #include "models/loaded_model.h"
+#include "text/json_schema.h"
 
 namespace minicpm {
 namespace {
@@ -18,17 +22,23 @@ double ms_since(Clock::time_point start) {
   return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
 }
 
-bool same_media(const MediaItem& a, const MediaItem& b) {
-  if (a.spans != b.spans || a.slices.size() != b.slices.size() || a.groups.size() != b.groups.size()) return false;
-  for (size_t i = 0; i < a.groups.size(); ++i) {
-    if (a.groups[i].frame_ids != b.groups[i].frame_ids) return false;
+/// Tells pictures and sounds apart by all that the networks see of them.
+Digest128 digest_of(const MediaItem& media, const SipKey& key) {
+  SipHash hash(key);
+  for (const Patches& slice : media.slices) {
+    hash.add_list(std::span<const int>({slice.h, slice.w}));
+    hash.add_list(std::span<const float>(slice.values));
   }
-  const auto same_sound = [](const MelFrames& x, const MelFrames& y) { return x.values == y.values; };
-  if (!std::ranges::equal(a.sounds, b.sounds, same_sound) || a.span_rows != b.span_rows) return false;
-  // Compared by content, not by a hash, so that two pictures are never taken for each other.
-  return std::ranges::equal(a.slices, b.slices, [](const Patches& x, const Patches& y) {
-    return x.h == y.h && x.w == y.w && x.values == y.values;
-  });
+  for (const ResamplerGroup& group : media.groups) {
+    hash.add_list(std::span<const PatchGrid>(group.slices));
+    hash.add_list(std::span<const int32_t>(group.frame_ids));
+  }
+  for (const MelFrames& sound : media.sounds) {
+    hash.add_list(std::span<const int64_t>({sound.frames, sound.bins}));
+    hash.add_list(std::span<const float>(sound.values));
+  }
+  hash.add_list(std::span<const int64_t>(media.span_rows));
+  return hash.finish();
 }
 
 class EngineImpl : public Engine {
@@ -40,15 +50,17 @@ class EngineImpl : public Engine {
         context_(context),
         cache_(model_->config().decoder, options.kv_type, context),
         scheduler_(cache_, options.prefill_chunk),
-        runner_(*model_, *backend_, cache_, options.precision),
+        runner_(*model_, *backend_, cache_, options.precision, options.media_cache_bytes),
         generator_(scheduler_, runner_, model_->config().decoder.vocab_size, model_->stop_ids()),
+        loop_(scheduler_, runner_, model_->stop_ids()),
         load_ms_(load_ms) {
     if (model_->tokenizer() != nullptr) processor_.emplace(model_->config(), *model_->tokenizer());
   }
 
-  ~EngineImpl() override { scheduler_.release(last_); }
-
   ChatResult chat(const ChatRequest& request, const OnDelta& on_delta, const std::atomic<bool>* cancel) override;
+  std::vector<float> speaker_state(const ChatRequest& request) override;
+  std::unique_ptr<TokenStream> open_stream() override;
+  EngineStats stats() const override;
   SamplingParams default_sampling(bool thinking, bool sample) const override;
   const LoadedModel& model() const override { return *model_; }
   std::string backend_description() const override { return backend_->description(); }
@@ -57,11 +69,13 @@ class EngineImpl : public Engine {
 
   double bench_prefill_ms(int64_t tokens, int64_t depth) override;
   double bench_decode_ms(int64_t tokens, int64_t depth, int64_t sequences) override;
-  std::vector<float> speaker_state(const ChatRequest& request) override;
   double bench_vision_ms(int width, int height) override;
 
  private:
-  void reuse_last(Sequence& sequence);
+  Sequence begin_sequence(ModelInput input, const std::string& scope) const;
+  FinishReason search_beams(Sequence& sequence, const SamplingParams& params, const StepLoop::Callbacks& callbacks,
+                            const std::atomic<bool>* cancel);
+  std::shared_ptr<TokenConstraint> constraint_of(const ChatRequest& request);
   Sequence random_sequence(int64_t tokens);
 
   std::unique_ptr<LoadedModel> model_;
@@ -70,15 +84,43 @@ class EngineImpl : public Engine {
   KvCache cache_;
   Scheduler scheduler_;
   Runner runner_;
-  Generator generator_;
+  Generator generator_;  // used when the loop stands still
+  StepLoop loop_;
   double load_ms_;
   std::optional<Processor> processor_;
-  std::mutex mutex_;  // one answer at a time
-  Sequence last_;     // the previous conversation, kept so that its common beginning need not be computed again
+  std::once_flag vocabulary_once_;
+  std::shared_ptr<const VocabularyTree> vocabulary_;  // made when first asked for JSON
+  const SipKey media_key_ = SipKey::random();         // so that nobody can prepare two pictures with one digest
 };
 
+/// Gives a sequence back to the loop when the answer is over, however it ends.
+class Lease {
+ public:
+  Lease(StepLoop& loop, Sequence& sequence, StepLoop::After after)
+      : loop_(&loop), sequence_(&sequence), after_(after) {}
+  ~Lease() { loop_->give_back(std::move(*sequence_), after_); }
+  Lease(const Lease&) = delete;
+  Lease& operator=(const Lease&) = delete;
+
+ private:
+  StepLoop* loop_;
+  Sequence* sequence_;
+  StepLoop::After after_;
+};
+
+Sequence EngineImpl::begin_sequence(ModelInput input, const std::string& scope) const {
+  Sequence sequence;
+  sequence.tokens = std::move(input.tokens);
+  sequence.prompt_tokens = static_cast<int64_t>(sequence.tokens.size());
+  sequence.media = std::move(input.media);
+  sequence.media_rows.resize(sequence.media.size());
+  for (const auto& media : sequence.media)
+    sequence.media_digests.push_back(digest_of(*media, media_key_));
+  sequence.scope = scope;
+  return sequence;
+}
+
 std::vector<float> EngineImpl::speaker_state(const ChatRequest& request) {
-  const std::scoped_lock lock(mutex_);
   ChatRequest spoken = request;
   spoken.speech = true;
   PreparedPrompt prompt = processor_->prepare(spoken);
@@ -93,27 +135,10 @@ std::vector<float> EngineImpl::speaker_state(const ChatRequest& request) {
     fail(ErrorCode::kInvalidRequest, "the prompt has {} tokens, which does not fit the context of {}", tokens.size(),
          context_);
   }
-  Sequence sequence;
-  sequence.tokens = std::move(tokens);
-  sequence.prompt_tokens = static_cast<int64_t>(sequence.tokens.size());
-  sequence.media = std::move(prompt.input.media);
-  sequence.media_rows.resize(sequence.media.size());
-  reuse_last(sequence);
-  scheduler_.add(sequence);
-  // Kept like a conversation, so that an answer to the same request need not compute its prompt again.
-  struct Leave {
-    EngineImpl& engine;
-    Sequence& sequence;
-    ~Leave() {
-      engine.runner_.set_keep_hidden(false);
-      engine.scheduler_.detach(sequence);
-      engine.last_ = std::move(sequence);
-    }
-  } leave{*this, sequence};
-  runner_.set_keep_hidden(true);
-  generator_.prefill(sequence);
-  const auto state = runner_.last_hidden();
-  return {state.begin(), state.end()};
+  Sequence sequence = begin_sequence(std::move(prompt.input), request.cache_scope);
+  // Kept, so that an answer to the same request need not compute its prompt again.
+  const Lease lease(loop_, sequence, StepLoop::After::kKeep);
+  return loop_.prefill(sequence)->hidden;
 }
 
 SamplingParams EngineImpl::default_sampling(bool thinking, bool sample) const {
@@ -134,44 +159,47 @@ SamplingParams EngineImpl::default_sampling(bool thinking, bool sample) const {
   return params;
 }
 
-// Keeps what the new prompt shares with the previous conversation: the same tokens and the same pictures.
-void EngineImpl::reuse_last(Sequence& sequence) {
-  int64_t common = 0;
-  const int64_t limit = std::min({last_.computed, static_cast<int64_t>(last_.tokens.size()),
-                                  static_cast<int64_t>(sequence.tokens.size()) - 1});  // one row must give logits
-  while (common < limit && last_.tokens[common] == sequence.tokens[common])
-    ++common;
-  const size_t shared_media = std::min(last_.media.size(), sequence.media.size());
-  for (size_t m = 0; m < sequence.media.size(); ++m) {
-    if (sequence.media[m]->spans.front() >= common) break;
-    if (m < shared_media && same_media(*last_.media[m], *sequence.media[m])) {
-      sequence.media_rows[m] = last_.media_rows[m];
-      continue;
-    }
-    common = std::min(common, sequence.media[m]->spans.front());
-    break;
+// What keeps the answer JSON, or nothing.
+std::shared_ptr<TokenConstraint> EngineImpl::constraint_of(const ChatRequest& request) {
+  if (!request.json_schema) return nullptr;
+  if (!request.sampling.do_sample && request.sampling.num_beams > 1) {
+    fail(ErrorCode::kInvalidRequest,
+         "a JSON schema and beam search do not go together; use greedy decoding or sampling");
   }
-  scheduler_.truncate(last_, common);
-  sequence.blocks = std::move(last_.blocks);
-  sequence.computed = common;
-  last_ = Sequence{};
+  auto grammar = std::make_shared<const Grammar>(json_schema_grammar(*request.json_schema));
+  const Tokenizer& tokenizer = *model_->tokenizer();
+  std::call_once(vocabulary_once_, [&] { vocabulary_ = std::make_shared<const VocabularyTree>(tokenizer); });
+  const auto begin_behind = request.thinking ? tokenizer.token_id("</think>") : std::nullopt;
+  return std::make_shared<TokenConstraint>(std::move(grammar), vocabulary_, model_->stop_ids(), begin_behind);
+}
+
+FinishReason EngineImpl::search_beams(Sequence& sequence, const SamplingParams& params,
+                                      const StepLoop::Callbacks& callbacks, const std::atomic<bool>* cancel) {
+  std::optional<PromptState> state = loop_.prefill(sequence, cancel);
+  if (!state) return FinishReason::kCancelled;
+  callbacks.on_begin();
+  FinishReason reason = FinishReason::kStop;
+  loop_.exclusively([&] {
+    const int64_t per_beam = (sequence.prompt_tokens + params.max_tokens) / kBlockTokens + 1;
+    scheduler_.make_room((params.num_beams + 1) * per_beam);
+    Scheduler alone(cache_, 1);  // so that the others' sequences do not move
+    Generator generator(alone, runner_, model_->config().decoder.vocab_size, model_->stop_ids());
+    const OnToken on_token = [&](int32_t id) { return callbacks.on_token({id, std::nullopt}); };
+    reason = generator.beam_search(sequence, state->logits, params, on_token, cancel);
+  });
+  return reason;
 }
 
 ChatResult EngineImpl::chat(const ChatRequest& request, const OnDelta& on_delta, const std::atomic<bool>* cancel) {
-  const std::scoped_lock lock(mutex_);
   validate(request.sampling);
+  std::shared_ptr<TokenConstraint> constraint = constraint_of(request);
   ChatResult result;
   const auto start = Clock::now();
   PreparedPrompt prompt = processor_->prepare(request);
   result.usage = prompt.usage;
   result.timings.load_ms = load_ms_;
+  Sequence sequence = begin_sequence(std::move(prompt.input), request.cache_scope);
   result.timings.preprocess_ms = ms_since(start);
-
-  Sequence sequence;
-  sequence.tokens = std::move(prompt.input.tokens);
-  sequence.prompt_tokens = static_cast<int64_t>(sequence.tokens.size());
-  sequence.media = std::move(prompt.input.media);
-  sequence.media_rows.resize(sequence.media.size());
   if (sequence.prompt_tokens >= context_) {
     fail(ErrorCode::kInvalidRequest,
          "the prompt has {} tokens, which does not fit the context of {}; start with a larger one (-c)",
@@ -187,51 +215,49 @@ ChatResult EngineImpl::chat(const ChatRequest& request, const OnDelta& on_delta,
          sequence.prompt_tokens, context_);
   }
 
-  reuse_last(sequence);
-  const int64_t prefilled = sequence.prompt_tokens - sequence.computed;
-  const double vision_before = runner_.vision_ms();
-  const auto prefill_start = Clock::now();
-  scheduler_.add(sequence);
-  // Whatever happens below, the sequence leaves the scheduler with its blocks accounted for.
-  struct Leave {
-    EngineImpl& engine;
-    Sequence& sequence;
-    ~Leave() {
-      engine.scheduler_.detach(sequence);
-      engine.last_ = std::move(sequence);
-    }
-  } leave{*this, sequence};
   AnswerBuilder answer(*model_->tokenizer(), request.stop, request.thinking, on_delta);
-  const auto logits = generator_.prefill(sequence, cancel);
-  result.timings.vision_ms = runner_.vision_ms() - vision_before;
-  result.timings.prefill_ms = ms_since(prefill_start) - result.timings.vision_ms;
-  result.timings.ttft_ms = ms_since(start);
-  result.finish_reason = FinishReason::kCancelled;
-
-  if (logits) {
-    const auto decode_start = Clock::now();
-    const OnToken on_token = [&](int32_t id) {
-      result.tokens.push_back(id);
-      return answer.push(id);
-    };
-    if (beams) {
-      scheduler_.detach(sequence);
-      result.finish_reason = generator_.beam_search(sequence, *logits, params, on_token, cancel);
-    } else {
-      result.finish_reason = generator_.sample(sequence, *logits, params, on_token, cancel);
-    }
-    answer.finish();
-    result.timings.decode_ms = ms_since(decode_start);
+  const auto prefill_start = Clock::now();
+  Clock::time_point decode_start = prefill_start;
+  const StepLoop::Callbacks callbacks = {.on_token =
+                                             [&](const SampledToken& token) {
+                                               result.tokens.push_back(token.id);
+                                               if (token.logprobs) result.logprobs.push_back(*token.logprobs);
+                                               return answer.push(token.id);
+                                             },
+                                         .on_begin =
+                                             [&] {
+                                               decode_start = Clock::now();
+                                               result.timings.ttft_ms = ms_since(start);
+                                             }};
+  {
+    const Lease lease(loop_, sequence, StepLoop::After::kKeep);
+    result.finish_reason = beams ? search_beams(sequence, params, callbacks, cancel)
+                                 : loop_.generate(sequence, params, callbacks, cancel, std::move(constraint));
+    result.usage.cached_tokens = std::min(sequence.reused, sequence.prompt_tokens);
+    result.timings.vision_ms = sequence.media_ms;
   }
+  answer.finish();
+  result.timings.prefill_ms =
+      std::chrono::duration<double, std::milli>(decode_start - prefill_start).count() - result.timings.vision_ms;
+  result.timings.decode_ms = ms_since(decode_start);
   result.text = answer.text();
   result.reasoning = answer.reasoning();
   result.usage.completion_tokens = static_cast<int64_t>(result.tokens.size());
   const auto per_second = [](int64_t tokens, double ms) {
     return ms > 0 ? 1000.0 * static_cast<double>(tokens) / ms : 0.0;
   };
-  result.timings.prefill_tokens_per_second = per_second(prefilled, result.timings.prefill_ms);
+  result.timings.prefill_tokens_per_second =
+      per_second(result.usage.prompt_tokens - result.usage.cached_tokens, result.timings.prefill_ms);
   result.timings.decode_tokens_per_second = per_second(result.usage.completion_tokens, result.timings.decode_ms);
   return result;
+}
+
+EngineStats EngineImpl::stats() const {
+  return loop_.stats();
+}
+
+std::unique_ptr<TokenStream> EngineImpl::open_stream() {
+  return make_token_stream(loop_, scheduler_, context_);
 }
 
 // ---- benchmarks ----------------------------------------------------------------------------------------------------
@@ -252,9 +278,7 @@ Sequence EngineImpl::random_sequence(int64_t tokens) {
 }
 
 double EngineImpl::bench_prefill_ms(int64_t tokens, int64_t depth) {
-  const std::scoped_lock lock(mutex_);
-  scheduler_.release(last_);
-  last_ = Sequence{};
+  scheduler_.forget();
   Sequence sequence = random_sequence(depth + tokens);
   const std::vector<int32_t> all = sequence.tokens;
   scheduler_.add(sequence);
@@ -271,9 +295,7 @@ double EngineImpl::bench_prefill_ms(int64_t tokens, int64_t depth) {
 }
 
 double EngineImpl::bench_decode_ms(int64_t tokens, int64_t depth, int64_t sequences) {
-  const std::scoped_lock lock(mutex_);
-  scheduler_.release(last_);
-  last_ = Sequence{};
+  scheduler_.forget();
   std::vector<Sequence> all(std::max<int64_t>(1, sequences));
   for (Sequence& sequence : all) {
     sequence = random_sequence(std::max<int64_t>(1, depth));
@@ -296,7 +318,6 @@ double EngineImpl::bench_decode_ms(int64_t tokens, int64_t depth, int64_t sequen
 }
 
 double EngineImpl::bench_vision_ms(int width, int height) {
-  const std::scoped_lock lock(mutex_);
   if (!model_->has_vision()) fail(ErrorCode::kInvalidRequest, "this model has no vision tower");
   const SliceConfig& config = model_->config().slices;
   Image image{width, height, std::vector<uint8_t>(static_cast<size_t>(width) * height * 3)};

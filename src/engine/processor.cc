@@ -274,6 +274,7 @@ PreparedPrompt Processor::prepare(const ChatRequest& request,
         if (items.size() == known.size()) fail(ErrorCode::kInternal, "more pictures than were prepared before");
         items.push_back(std::make_shared<MediaItem>(*known[items.size()]));
         items.back()->spans.clear();
+        items.back()->span_rows.clear();
       }
       const bool video = part.kind == ContentPart::Kind::kFrames;
       (video ? prompt.usage.frames : prompt.usage.images) += static_cast<int64_t>(part.images.size());
@@ -425,6 +426,7 @@ void Processor::find_spans(const std::vector<int32_t>& tokens, std::vector<std::
              expected);
       }
       item->spans.push_back(span.first);
+      if (!sound) item->span_rows.push_back(span.rows);
     }
   }
   if (next[0] != spans[0].size() || next[1] != spans[1].size()) {

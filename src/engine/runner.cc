@@ -52,14 +52,20 @@ Tensor Runner::encode_sound(Context& ctx, const MediaItem& media) const {
 }
 
 void Runner::encode(const EncodeItem& item) {
+  Sequence& sequence = *item.sequence;
+  const bool shared = item.media < sequence.media_digests.size();
+  if (shared) {
+    sequence.media_rows[item.media] = media_cache_.find(sequence.scope, sequence.media_digests[item.media]);
+    if (sequence.media_rows[item.media] != nullptr) return;
+  }
   const auto start = std::chrono::steady_clock::now();
   ArenaScope scratch(arena_);
   Context ctx{*backend_, arena_, media_precision(precision_), tracer_};
-  const MediaItem& media = *item.sequence->media[item.media];
+  const MediaItem& media = *sequence.media[item.media];
   const Tensor rows = media.is_sound() ? encode_sound(ctx, media) : encode_pictures(ctx, media);
-  item.sequence->media_rows[item.media] =
-      std::make_shared<const std::vector<float>>(rows.f32(), rows.f32() + rows.numel());
-  vision_ms_ += std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
+  sequence.media_rows[item.media] = std::make_shared<const std::vector<float>>(rows.f32(), rows.f32() + rows.numel());
+  if (shared) media_cache_.put(sequence.scope, sequence.media_digests[item.media], sequence.media_rows[item.media]);
+  sequence.media_ms += std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
 }
 
 // Token embeddings with rows of pictures and sound put over them at their spans.
@@ -78,7 +84,7 @@ Tensor Runner::inputs(Context& ctx, const StepPlan& plan) {
       const MediaItem& media = *item.sequence->media[m];
       int64_t first_row = 0;  // of the span among the item's
       for (size_t g = 0; g < media.spans.size(); ++g) {
-        const int64_t count = media.is_sound() ? media.span_rows[g] : model_->config().resampler->query_num;
+        const int64_t count = media.span_rows[g];
         const int64_t from = std::max(media.spans[g], item.first), to = std::min(media.spans[g] + count, end);
         if (from < to) {
           const float* encoded = item.sequence->media_rows[m]->data() + (first_row + from - media.spans[g]) * hidden;
@@ -95,6 +101,7 @@ Tensor Runner::inputs(Context& ctx, const StepPlan& plan) {
 std::vector<StepLogits> Runner::run(const StepPlan& plan) {
   for (const EncodeItem& item : plan.encode)
     encode(item);
+  if (plan.items.empty()) return {};
 
   ArenaScope scratch(arena_);
   Context ctx{*backend_, arena_, precision_, tracer_};
@@ -102,19 +109,19 @@ std::vector<StepLogits> Runner::run(const StepPlan& plan) {
   const Tensor x = inputs(ctx, plan);
   ctx.trace("inputs_embeds", x);
   Tensor hidden;
-  const Tensor logits =
-      model_->decoder().forward(ctx, x, cache_->layers(), batch.view(), keep_hidden_ ? &hidden : nullptr);
-  if (hidden.defined() && hidden.dim(0) > 0) {
-    const float* last = hidden.f32_row(hidden.dim(0) - 1);
-    hidden_.assign(last, last + hidden.dim(1));
-  }
+  const Tensor logits = model_->decoder().forward(ctx, x, cache_->layers(), batch.view(), &hidden);
   if (all_logits_) return {};
 
   logits_.assign(logits.f32(), logits.f32() + logits.numel());
+  hidden_.assign(hidden.f32(), hidden.f32() + hidden.numel());
   std::vector<StepLogits> result;
   const auto vocab = static_cast<size_t>(model_->config().decoder.vocab_size);
+  const auto width = static_cast<size_t>(model_->config().decoder.hidden_size);
   for (const WorkItem& item : plan.items) {
-    if (item.logits) result.push_back({item.sequence, std::span(logits_).subspan(result.size() * vocab, vocab)});
+    if (!item.logits) continue;
+    const size_t row = result.size();
+    result.push_back({item.sequence, std::span(logits_).subspan(row * vocab, vocab),
+                      std::span(hidden_).subspan(row * width, width)});
   }
   return result;
 }

@@ -5,15 +5,17 @@
 #include <vector>
 
 #include "engine/kv_cache.h"
+#include "engine/media_cache.h"
 #include "engine/scheduler.h"
 #include "models/loaded_model.h"
 
 namespace minicpm {
 
-/// Logits of one work item that wanted them.
+/// Logits of one work item that wanted them. Both are valid until the next run.
 struct StepLogits {
   Sequence* sequence;
-  std::span<float> logits;  // [vocab], valid until the next run; may be changed
+  std::span<float> logits;        // [vocab], may be changed
+  std::span<const float> hidden;  // [hidden], the state they were made from, after the last norm
 };
 
 /// Towers and encoders run in bf16 in the official code; exact stays exact.
@@ -23,8 +25,8 @@ inline Precision media_precision(Precision precision) {
 
 class Runner {
  public:
-  Runner(const LoadedModel& model, Backend& backend, KvCache& cache, Precision precision)
-      : model_(&model), backend_(&backend), cache_(&cache), precision_(precision) {}
+  Runner(const LoadedModel& model, Backend& backend, KvCache& cache, Precision precision, int64_t media_cache_bytes = 0)
+      : model_(&model), backend_(&backend), cache_(&cache), precision_(precision), media_cache_(media_cache_bytes) {}
 
   /// Logits in the order of the plan's items.
   std::vector<StepLogits> run(const StepPlan& plan);
@@ -33,11 +35,7 @@ class Runner {
   /// All rows' logits instead of the wanted ones, for reference cases; see trace point "logits".
   void set_all_logits(bool all) { all_logits_ = all; }
 
-  /// The hidden state behind the last logits of each run, after the last norm; kept when asked for.
-  void set_keep_hidden(bool keep) { keep_hidden_ = keep; }
-  std::span<const float> last_hidden() const { return hidden_; }
-
-  double vision_ms() const { return vision_ms_; }  // summed over all runs
+  const MediaCache& media_cache() const { return media_cache_; }
   size_t peak_bytes() const { return arena_.peak_bytes(); }
 
  private:
@@ -51,8 +49,8 @@ class Runner {
   KvCache* cache_;
   Precision precision_;
   Tracer* tracer_ = nullptr;
-  bool all_logits_ = false, keep_hidden_ = false;
-  double vision_ms_ = 0;
+  bool all_logits_ = false;
+  MediaCache media_cache_;
   Arena arena_;
   std::vector<float> logits_, hidden_;
 };

@@ -2,10 +2,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <unordered_map>
 #include <utility>
 
 #include "base/error.h"
 #include "engine/logits.h"
+#include "engine/token_constraint.h"
 
 namespace minicpm {
 namespace {
@@ -96,6 +98,31 @@ std::vector<Candidate> softmax(const std::vector<Scored>& scored) {
   return result;
 }
 
+std::vector<float> log_softmax(std::span<const float> logits) {
+  std::vector<float> result(logits.begin(), logits.end());
+  clean_scores(result);
+  const float peak = *std::max_element(result.begin(), result.end());
+  double total = 0;
+  for (float value : result)
+    total += std::exp(static_cast<double>(value) - static_cast<double>(peak));
+  const double log_total = std::log(total) + static_cast<double>(peak);
+  for (float& value : result)
+    value = static_cast<float>(static_cast<double>(value) - log_total);
+  return result;
+}
+
+TokenLogprobs logprobs_of(std::span<const float> log_probabilities, int32_t id, int top) {
+  std::vector<TokenScore> all;
+  all.reserve(log_probabilities.size());
+  for (size_t i = 0; i < log_probabilities.size(); ++i)
+    all.push_back({static_cast<int32_t>(i), log_probabilities[i]});
+  const auto end = all.begin() + static_cast<ptrdiff_t>(std::min(all.size(), static_cast<size_t>(top)));
+  std::partial_sort(all.begin(), end, all.end(), [](const TokenScore& a, const TokenScore& b) {
+    return a.score != b.score ? a.score > b.score : a.id < b.id;
+  });
+  return {log_probabilities[static_cast<size_t>(id)], {all.begin(), end}};
+}
+
 bool samples(const SamplingParams& params) {
   return params.do_sample && params.temperature > 0.0f;
 }
@@ -114,6 +141,12 @@ void validate(const SamplingParams& p) {
   require(in(p.top_p, 0.0f, 1.0f), "top_p", "between 0 and 1", p.top_p);
   require(in(p.min_p, 0.0f, 1.0f), "min_p", "between 0 and 1", p.min_p);
   require(in(p.repetition_penalty, 1e-6f, kLarge), "repetition_penalty", "more than 0", p.repetition_penalty);
+  require(in(p.presence_penalty, -2.0f, 2.0f), "presence_penalty", "between -2 and 2", p.presence_penalty);
+  require(in(p.frequency_penalty, -2.0f, 2.0f), "frequency_penalty", "between -2 and 2", p.frequency_penalty);
+  for (const TokenScore& bias : p.logit_bias)
+    require(in(bias.score, -100.0f, 100.0f), "logit_bias", "between -100 and 100", bias.score);
+  require(!p.top_logprobs || (*p.top_logprobs >= 0 && *p.top_logprobs <= 20), "top_logprobs", "between 0 and 20",
+          p.top_logprobs.value_or(0));
   require(p.max_tokens >= 1, "max_tokens", "1 or more", p.max_tokens);
   require(p.min_new_tokens >= 0, "min_new_tokens", "0 or more", p.min_new_tokens);
   require(p.num_beams >= 1 && p.num_beams <= kMaxBeams, "num_beams", "between 1 and 64", p.num_beams);
@@ -133,6 +166,18 @@ void clean_scores(std::span<float> scores) {
 void penalise(std::span<float> scores, std::span<const int32_t> history, std::span<const int32_t> stop_ids,
               const SamplingParams& params) {
   const auto inside = [&](int32_t id) { return id >= 0 && static_cast<size_t>(id) < scores.size(); };
+  for (const TokenScore& bias : params.logit_bias) {
+    if (inside(bias.id)) scores[static_cast<size_t>(bias.id)] += bias.score;
+  }
+  if (params.presence_penalty != 0.0f || params.frequency_penalty != 0.0f) {
+    std::unordered_map<int32_t, int> times;
+    for (int32_t id : history)
+      ++times[id];
+    for (const auto& [id, count] : times) {
+      if (!inside(id)) continue;
+      scores[static_cast<size_t>(id)] -= params.presence_penalty + params.frequency_penalty * static_cast<float>(count);
+    }
+  }
   if (params.repetition_penalty != 1.0f) {
     std::vector<int32_t> distinct(history.begin(), history.end());
     std::sort(distinct.begin(), distinct.end());
@@ -174,8 +219,9 @@ std::vector<Candidate> candidates(std::span<float> logits, std::span<const int32
   return softmax(scored);
 }
 
-Sampler::Sampler(const SamplingParams& params, std::vector<int32_t> stop_ids)
-    : params_(params), stop_ids_(std::move(stop_ids)), random_(params.seed) {
+Sampler::Sampler(const SamplingParams& params, std::vector<int32_t> stop_ids,
+                 std::shared_ptr<TokenConstraint> constraint)
+    : params_(params), stop_ids_(std::move(stop_ids)), constraint_(std::move(constraint)), random_(params.seed) {
   validate(params_);
 }
 
@@ -200,6 +246,16 @@ int32_t Sampler::sample(std::span<float> logits, std::span<const int32_t> histor
     if (point < sum) return c.id;
   }
   return choices.back().id;
+}
+
+SampledToken Sampler::sample_token(std::span<float> logits, std::span<const int32_t> history) {
+  std::vector<float> before;
+  if (params_.top_logprobs) before = log_softmax(logits);
+  if (constraint_ != nullptr) constraint_->apply(logits);
+  SampledToken token{sample(logits, history), std::nullopt};
+  if (constraint_ != nullptr) constraint_->accept(token.id);
+  if (params_.top_logprobs) token.logprobs = logprobs_of(before, token.id, *params_.top_logprobs);
+  return token;
 }
 
 }  // namespace minicpm

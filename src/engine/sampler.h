@@ -3,11 +3,19 @@
 
 #include <cstdint>
 #include <limits>
+#include <memory>
+#include <optional>
 #include <random>
 #include <span>
 #include <vector>
 
 namespace minicpm {
+
+/// An id with the logarithm of its probability, or with what is added to its logit.
+struct TokenScore {
+  int32_t id;
+  float score;
+};
 
 /// Defaults are neutral (pure sampling from the softmax); model versions bring their own (models/versions.h).
 struct SamplingParams {
@@ -17,11 +25,26 @@ struct SamplingParams {
   float top_p = 1.0f;               // 1: off
   float min_p = 0.0f;               // 0: off
   float repetition_penalty = 1.0f;  // over generated ids only, as the official chat functions do
+  float presence_penalty = 0.0f;    // taken off the logit of every id that was generated
+  float frequency_penalty = 0.0f;   // and this, once for each time
+  std::vector<TokenScore> logit_bias;
   uint64_t seed = 0;
   int max_tokens = 2048;
   int min_new_tokens = 0;  // stop ids are suppressed before
   int num_beams = 1;
   float length_penalty = 1.0f;
+  std::optional<int> top_logprobs;  // report each token's log probability, and those of that many best ids
+};
+
+/// What the model itself held of a token, before penalties and filters.
+struct TokenLogprobs {
+  float logprob = 0;
+  std::vector<TokenScore> top;  // the best first
+};
+
+struct SampledToken {
+  int32_t id = 0;
+  std::optional<TokenLogprobs> logprobs;  // when asked for
 };
 
 /// Throws Error invalid_request naming the parameter and its range.
@@ -33,24 +56,30 @@ struct Candidate {
   float probability;
 };
 
-/// In the reference's order: repetition penalty over every distinct id of `history` once, stop ids suppressed while
-/// fewer than min_new_tokens were made; then, if sampling, temperature, top-k (ties of the k-th kept), top-p (at least
-/// one kept), min-p; softmax. Returns what is left, in ascending id order. `logits` is changed.
+/// In the reference's order: bias, repetition penalty over every distinct id of `history` once, stop ids suppressed
+/// while fewer than min_new_tokens were made; then, if sampling, temperature, top-k (ties of the k-th kept), top-p (at
+/// least one kept), min-p; softmax. Returns what is left, in ascending id order. `logits` is changed.
 std::vector<Candidate> candidates(std::span<float> logits, std::span<const int32_t> history,
                                   std::span<const int32_t> stop_ids, const SamplingParams& params);
+
+class TokenConstraint;  // engine/token_constraint.h
 
 /// Draws tokens for one sequence; the same seed gives the same draws on every machine (own inverse-CDF draw, since the
 /// standard library's distributions are not portable).
 class Sampler {
  public:
-  Sampler(const SamplingParams& params, std::vector<int32_t> stop_ids);
+  Sampler(const SamplingParams& params, std::vector<int32_t> stop_ids,
+          std::shared_ptr<TokenConstraint> constraint = nullptr);
 
   /// The next token of this sequence given its logits (changed) and what it generated so far.
   int32_t sample(std::span<float> logits, std::span<const int32_t> history);
+  /// The same with what was asked for about it.
+  SampledToken sample_token(std::span<float> logits, std::span<const int32_t> history);
 
  private:
   SamplingParams params_;
   std::vector<int32_t> stop_ids_;
+  std::shared_ptr<TokenConstraint> constraint_;
   std::mt19937_64 random_;
 };
 

@@ -3,6 +3,39 @@
 #include <algorithm>
 
 namespace minicpm {
+namespace {
+
+/// More kept sequences than this are not worth the comparisons.
+constexpr size_t kMostKept = 256;
+
+int64_t blocks_for(int64_t tokens) {
+  return (tokens + kBlockTokens - 1) / kBlockTokens;
+}
+
+bool is_decoding(const Sequence& sequence) {
+  return sequence.pending() == 1 && sequence.computed > 0;
+}
+
+/// Tokens at the beginning of both that mean the same: equal ids, and equal media wherever one of them has some.
+int64_t common_beginning(const Sequence& a, const Sequence& b) {
+  if (a.scope != b.scope) return 0;
+  const auto differ = std::mismatch(a.tokens.begin(), a.tokens.end(), b.tokens.begin(), b.tokens.end());
+  int64_t common = differ.first - a.tokens.begin();
+  for (size_t m = 0; m < std::max(a.media.size(), b.media.size()); ++m) {
+    const int64_t first =
+        std::min(m < a.media.size() ? a.media[m]->first() : common, m < b.media.size() ? b.media[m]->first() : common);
+    if (first >= common) break;
+    const bool both = m < a.media_digests.size() && m < b.media_digests.size();
+    if (!both || a.media_digests[m] != b.media_digests[m] || a.media[m]->spans != b.media[m]->spans) return first;
+  }
+  return common;
+}
+
+}  // namespace
+
+Scheduler::~Scheduler() {
+  forget();
+}
 
 void Scheduler::detach(Sequence& sequence) {
   std::erase(running_, &sequence);
@@ -21,7 +54,7 @@ void Scheduler::release(Sequence& sequence) {
 }
 
 void Scheduler::truncate(Sequence& sequence, int64_t tokens) {
-  const auto keep = static_cast<size_t>((tokens + kBlockTokens - 1) / kBlockTokens);
+  const auto keep = static_cast<size_t>(blocks_for(tokens));
   while (sequence.blocks.size() > keep) {
     cache_->pool().release(sequence.blocks.back());
     sequence.blocks.pop_back();
@@ -33,6 +66,110 @@ void Scheduler::fork(const Sequence& parent, Sequence& child) {
   child = parent;
   for (int32_t block : child.blocks)
     cache_->pool().retain(block);
+}
+
+// ---- kept sequences ------------------------------------------------------------------------------------------------
+
+void Scheduler::keep(Sequence& sequence) {
+  detach(sequence);
+  truncate(sequence, sequence.computed);  // a last block that was reserved but not written
+  if (sequence.computed == 0 || sequence.media_digests.size() != sequence.media.size()) return release(sequence);
+  sequence.tokens.resize(static_cast<size_t>(sequence.computed));
+  while (!sequence.media.empty() && sequence.media.back()->first() >= sequence.computed) {
+    sequence.media.pop_back();
+    sequence.media_digests.pop_back();
+  }
+  sequence.media_rows.clear();
+  for (auto& media : sequence.media) {
+    auto places = std::make_shared<MediaItem>();
+    places->spans = media->spans;
+    places->span_rows = media->span_rows;
+    media = std::move(places);
+  }
+  // What was the beginning of this one need not be kept beside it.
+  std::erase_if(kept_, [&](Sequence& other) {
+    if (common_beginning(other, sequence) < static_cast<int64_t>(other.tokens.size())) return false;
+    release(other);
+    return true;
+  });
+  kept_.push_front(std::move(sequence));
+  sequence = Sequence{};
+  if (kept_.size() > kMostKept) evict();
+}
+
+void Scheduler::forget() {
+  while (evict()) {
+  }
+}
+
+bool Scheduler::evict() {
+  if (kept_.empty()) return false;
+  release(kept_.back());
+  kept_.pop_back();
+  return true;
+}
+
+// Begins with the blocks of the sequence, kept or running, that shares the longest beginning.
+void Scheduler::reuse(Sequence& sequence) {
+  const auto last = static_cast<int64_t>(sequence.tokens.size()) - 1;  // one row must give logits
+  const Sequence* best = nullptr;
+  int64_t longest = 0;
+  const auto consider = [&](const Sequence& other) {
+    const int64_t common = std::min({common_beginning(other, sequence), other.computed, last});
+    if (common > longest) {
+      best = &other;
+      longest = common;
+    }
+  };
+  for (const Sequence* other : running_) {
+    if (other != &sequence && other->media_digests.size() == other->media.size()) consider(*other);
+  }
+  auto from_kept = kept_.end();
+  for (auto it = kept_.begin(); it != kept_.end(); ++it) {
+    consider(*it);
+    if (best == &*it) from_kept = it;
+  }
+  if (best == nullptr) return;
+  for (int64_t i = 0; i < blocks_for(longest); ++i) {
+    cache_->pool().retain(best->blocks[i]);
+    sequence.blocks.push_back(best->blocks[i]);
+  }
+  sequence.computed = sequence.reused = longest;
+  reused_tokens_ += longest;
+  if (from_kept == kept_.end() || best != &*from_kept) return;
+  if (longest >= best->computed) {  // this one will hold all of it
+    release(*from_kept);
+    kept_.erase(from_kept);
+  } else {
+    kept_.splice(kept_.begin(), kept_, from_kept);
+  }
+}
+
+// ---- blocks --------------------------------------------------------------------------------------------------------
+
+// New blocks that tokens [computed, tokens) need: those missing, and copies of those that others see, too.
+int64_t Scheduler::blocks_to_write(const Sequence& sequence, int64_t tokens) const {
+  const auto held = static_cast<int64_t>(sequence.blocks.size());
+  int64_t count = std::max<int64_t>(0, blocks_for(tokens) - held);
+  for (int64_t i = sequence.computed / kBlockTokens; i < held; ++i)
+    count += cache_->pool().references(sequence.blocks[i]) > 1;
+  return count;
+}
+
+// The youngest that holds blocks gives them back and is computed again later.
+bool Scheduler::preempt_other_than(const Sequence* sequence) {
+  const auto youngest = std::find_if(running_.rbegin(), running_.rend(),
+                                     [&](const Sequence* s) { return s != sequence && !s->blocks.empty(); });
+  if (youngest == running_.rend()) return false;
+  release(**youngest);
+  ++preempted_;
+  return true;
+}
+
+void Scheduler::make_room(int64_t blocks) {
+  while (cache_->pool().free_blocks() < blocks) {
+    if (!evict() && !preempt_other_than(nullptr)) return;
+  }
 }
 
 // Makes sure that tokens [computed, tokens) have blocks that belong to this sequence alone.
@@ -54,41 +191,107 @@ void Scheduler::reserve(Sequence& sequence, int64_t tokens) {
     cache_->pool().release(shared);
     sequence.blocks[i] = own;
   }
-  const auto needed = static_cast<size_t>((tokens + kBlockTokens - 1) / kBlockTokens);
+  const auto needed = static_cast<size_t>(blocks_for(tokens));
   while (sequence.blocks.size() < needed)
     sequence.blocks.push_back(take());
 }
 
+// ---- steps ---------------------------------------------------------------------------------------------------------
+
+void Scheduler::plan_decoding(StepPlan& plan) {
+  // Whoever must give way does so before the plan is made.
+  for (;;) {
+    int64_t needed = 0;
+    const Sequence* oldest = nullptr;
+    for (const Sequence* sequence : running_) {
+      if (!is_decoding(*sequence)) continue;
+      if (oldest == nullptr) oldest = sequence;
+      needed += blocks_to_write(*sequence, static_cast<int64_t>(sequence->tokens.size()));
+    }
+    if (needed <= cache_->pool().free_blocks()) break;
+    if (!evict() && !preempt_other_than(oldest)) break;
+  }
+  for (Sequence* sequence : running_) {
+    if (!is_decoding(*sequence)) continue;
+    reserve(*sequence, static_cast<int64_t>(sequence->tokens.size()));
+    plan.items.push_back({sequence, sequence->computed, 1, true});
+  }
+}
+
+// Gives a sequence that has nothing yet what others computed, and blocks for all its tokens; false if it must wait.
+bool Scheduler::begin(Sequence& sequence, const StepPlan& plan) {
+  // What a prompt of this very step computes can be shared in the next one.
+  const bool sharing = std::ranges::any_of(plan.items, [&](const WorkItem& item) {
+    return std::min(common_beginning(*item.sequence, sequence), item.first + item.count) > item.first + kBlockTokens;
+  });
+  if (sharing) return false;
+  reuse(sequence);
+  if (grow(sequence, plan)) return true;
+  release(sequence);
+  return false;
+}
+
+// Blocks for all tokens of a sequence that is not decoding; false if it must wait for those that run.
+bool Scheduler::grow(Sequence& sequence, const StepPlan& plan) {
+  const auto tokens = static_cast<int64_t>(sequence.tokens.size());
+  const auto holds_blocks = [&](const Sequence* s) { return s != &sequence && !s->blocks.empty(); };
+  // One to spare, so that the others' next tokens do not drive it out at once.
+  const int64_t spare = std::ranges::any_of(running_, holds_blocks) ? 1 : 0;
+  const auto missing = [&] { return blocks_to_write(sequence, tokens) + spare > cache_->pool().free_blocks(); };
+  while (missing() && evict()) {
+  }
+  if (missing() && !plan.items.empty()) return false;
+  while (missing() && preempt_other_than(&sequence)) {
+  }
+  reserve(sequence, tokens);
+  return true;
+}
+
+// Has media encoded that rows [computed, end) show; what lies behind waits, so that memory stays bounded. Returns where
+// the rows that can be computed in this step end.
+int64_t Scheduler::plan_media(StepPlan& plan, Sequence& sequence, int64_t end) {
+  const bool others = running_.size() > 1;
+  for (size_t m = 0; m < sequence.media.size(); ++m) {
+    const MediaItem& media = *sequence.media[m];
+    if (sequence.media_rows[m] != nullptr || media.end() <= sequence.computed) continue;
+    if (media.first() >= end) break;
+    if (others && !plan.encode.empty()) return media.first();
+    plan.encode.push_back({&sequence, m});
+  }
+  return end;
+}
+
+void Scheduler::plan_prompts(StepPlan& plan) {
+  int64_t budget = std::max<int64_t>(chunk_ - static_cast<int64_t>(plan.items.size()), 1);
+  for (Sequence* sequence : running_) {
+    if (sequence->pending() == 0 || is_decoding(*sequence)) continue;
+    // In order: whoever came later does not overtake.
+    if (!(sequence->blocks.empty() ? begin(*sequence, plan) : grow(*sequence, plan))) break;
+    const int64_t wanted = sequence->computed + std::min(budget, sequence->pending());
+    const int64_t end = plan_media(plan, *sequence, wanted);
+    if (end <= sequence->computed) break;
+    plan.items.push_back(
+        {sequence, sequence->computed, end - sequence->computed, end == static_cast<int64_t>(sequence->tokens.size())});
+    budget -= end - sequence->computed;
+    if (budget <= 0 || end < wanted) break;
+  }
+}
+
 StepPlan Scheduler::next() {
   StepPlan plan;
-  int64_t budget = chunk_;
-  for (Sequence* sequence : running_) {
-    if (sequence->pending() != 1 || sequence->computed == 0) continue;
-    plan.items.push_back({sequence, sequence->computed, 1, true});
-    --budget;
-  }
-  for (Sequence* sequence : running_) {
-    const bool decoding = sequence->pending() == 1 && sequence->computed > 0;
-    if (decoding || sequence->pending() == 0) continue;
-    const int64_t count = std::min(std::max<int64_t>(budget, 1), sequence->pending());
-    const int64_t end = sequence->computed + count;
-    for (size_t m = 0; m < sequence->media.size(); ++m) {
-      // Encoded when the chunk first reaches it; what lies behind waits, so that memory stays bounded.
-      if (sequence->media_rows[m] == nullptr && sequence->media[m]->spans.front() < end) {
-        plan.encode.push_back({sequence, m});
-      }
-    }
-    plan.items.push_back({sequence, sequence->computed, count, count == sequence->pending()});
-    break;
-  }
-  for (const WorkItem& item : plan.items)
-    reserve(*item.sequence, item.first + item.count);
+  plan_decoding(plan);
+  plan_prompts(plan);
   return plan;
 }
 
 void Scheduler::commit(const StepPlan& plan) {
   for (const WorkItem& item : plan.items)
     item.sequence->computed = item.first + item.count;
+}
+
+SchedulerStats Scheduler::stats() const {
+  return {static_cast<int64_t>(running_.size()), static_cast<int64_t>(kept_.size()), reused_tokens_, preempted_,
+          cache_->pool().free_blocks(),          cache_->pool().num_blocks()};
 }
 
 }  // namespace minicpm

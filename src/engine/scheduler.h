@@ -2,9 +2,12 @@
 #pragma once
 
 #include <cstdint>
+#include <list>
 #include <memory>
+#include <string>
 #include <vector>
 
+#include "base/siphash.h"
 #include "engine/kv_cache.h"
 #include "media/log_mel.h"
 #include "media/slicing.h"
@@ -18,11 +21,13 @@ struct MediaItem {
   std::vector<Patches> slices;
   std::vector<ResamplerGroup> groups;  // in the order of the slices
   std::vector<int64_t> spans;          // first prompt position of each group
+  std::vector<int64_t> span_rows;      // its positions: of a picture the resampler's queries
   /// Sound instead of pictures: pieces of at most 30 s, whose rows fill the spans one after another.
   std::vector<MelFrames> sounds;
-  std::vector<int64_t> span_rows;  // positions of each span of sound; pictures have the resampler's queries in each
 
   bool is_sound() const { return !sounds.empty(); }
+  int64_t first() const { return spans.front(); }
+  int64_t end() const { return spans.back() + span_rows.back(); }
 };
 
 /// A prompt as the model takes it.
@@ -40,6 +45,11 @@ struct Sequence {
   std::vector<std::shared_ptr<const MediaItem>> media;
   /// Query rows of each media item once encoded, [groups * query_num, hidden]; shared with forks.
   std::vector<std::shared_ptr<const std::vector<float>>> media_rows;
+  /// What each media item shows; empty where nothing is to be shared.
+  std::vector<Digest128> media_digests;
+  std::string scope;    // beginnings are shared between sequences of one scope
+  int64_t reused = 0;   // tokens that were taken over from another sequence when this one was begun
+  double media_ms = 0;  // spent on encoding its media
 
   int64_t pending() const { return static_cast<int64_t>(tokens.size()) - computed; }
 };
@@ -64,10 +74,21 @@ struct StepPlan {
   bool empty() const { return items.empty(); }
 };
 
+struct SchedulerStats {
+  int64_t running = 0, kept = 0;             // sequences
+  int64_t reused_tokens = 0, preempted = 0;  // since the start
+  int64_t free_blocks = 0, num_blocks = 0;
+};
+
+/// Blocks come from the pool, then from kept sequences, the least recently used first, and at last from the youngest
+/// running sequence, which is computed again when there is room.
 class Scheduler {
  public:
   /// `chunk`: rows of one step at most.
   Scheduler(KvCache& cache, int64_t chunk) : cache_(&cache), chunk_(chunk) {}
+  ~Scheduler();
+  Scheduler(const Scheduler&) = delete;
+  Scheduler& operator=(const Scheduler&) = delete;
 
   /// Adds a sequence; it must outlive its membership.
   void add(Sequence& sequence) { running_.push_back(&sequence); }
@@ -75,9 +96,13 @@ class Scheduler {
   void remove(Sequence& sequence);
   /// Takes it out but leaves its blocks with it.
   void detach(Sequence& sequence);
+  /// Takes it out and keeps what it computed for prompts with the same beginning, until the room is needed.
+  void keep(Sequence& sequence);
+  /// Gives the blocks of all kept sequences back.
+  void forget();
 
-  /// Decoding rows of all sequences, then one chunk of the oldest unfinished prompt, blocks allocated. Throws Error
-  /// out_of_memory when no block is left.
+  /// Decoding rows of all sequences, then chunks of prompts in order of arrival, blocks allocated. While others decode,
+  /// one media item is encoded in a step. Throws Error out_of_memory when a sequence does not fit although it is alone.
   StepPlan next();
   /// Marks the plan's rows as computed.
   void commit(const StepPlan& plan);
@@ -88,13 +113,28 @@ class Scheduler {
   void release(Sequence& sequence);
   /// Forgets what was computed after the first `tokens` tokens and gives the blocks behind them back.
   void truncate(Sequence& sequence, int64_t tokens);
+  /// Frees blocks until `blocks` are free, or nothing is left to take them from; running sequences lose theirs, too.
+  void make_room(int64_t blocks);
+
+  SchedulerStats stats() const;
 
  private:
+  void plan_decoding(StepPlan& plan);
+  void plan_prompts(StepPlan& plan);
+  bool begin(Sequence& sequence, const StepPlan& plan);
+  bool grow(Sequence& sequence, const StepPlan& plan);
+  int64_t plan_media(StepPlan& plan, Sequence& sequence, int64_t end);
+  void reuse(Sequence& sequence);
+  int64_t blocks_to_write(const Sequence& sequence, int64_t tokens) const;
+  bool evict();
+  bool preempt_other_than(const Sequence* sequence);
   void reserve(Sequence& sequence, int64_t tokens);
 
   KvCache* cache_;
   int64_t chunk_;
-  std::vector<Sequence*> running_;
+  std::vector<Sequence*> running_;  // in order of arrival
+  std::list<Sequence> kept_;        // the most recently used first; without media but their places
+  int64_t reused_tokens_ = 0, preempted_ = 0;
 };
 
 }  // namespace minicpm

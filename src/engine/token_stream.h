@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <functional>
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -36,5 +37,10 @@ class TokenStream {
   /// and is computed again, media from their kept rows; `first + count == size()` costs nothing.
   virtual void erase(int64_t first, int64_t count) = 0;
 };
+
+class StepLoop;
+
+/// A stream whose steps `loop` makes over `scheduler`; both must outlive it. `context`: tokens at most.
+std::unique_ptr<TokenStream> make_token_stream(StepLoop& loop, Scheduler& scheduler, int64_t context);
 
 }  // namespace minicpm

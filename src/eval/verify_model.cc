@@ -144,8 +144,10 @@ class ModelCase {
     if (inputs_->find("image_bound") != nullptr) {
       auto item = std::make_shared<MediaItem>(read_media("", "temporal_ids"));
       const std::vector<int64_t> bounds = read_ints(*inputs_, "image_bound");
-      for (size_t i = 0; i < bounds.size(); i += 2)
+      for (size_t i = 0; i < bounds.size(); i += 2) {
         item->spans.push_back(bounds[i]);
+        item->span_rows.push_back(bounds[i + 1] - bounds[i]);
+      }
       MINICPM_CHECK(item->spans.size() == item->groups.size());
       sequence.media.push_back(std::move(item));
     }

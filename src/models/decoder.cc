@@ -120,11 +120,30 @@ Tensor Decoder::embed(Context& ctx, std::span<const int32_t> ids) const {
   return x;
 }
 
-std::span<const float> Decoder::inv_freq(const Batch& batch) const {
-  if (inv_freq_long_.empty()) return inv_freq_;
-  // The reference picks one factor set per call by the largest position.
-  const int32_t last = *std::ranges::max_element(batch.positions);
-  return last + 1 > config_.rope_switch_length ? inv_freq_long_ : inv_freq_;
+// Cosines and sines of all rows [rows, head_dim / 2].
+ops::Pair Decoder::rope_table(Context& ctx, const Batch& batch) const {
+  const auto table = [&](std::span<const float> inv_freq) {
+    return ops::rope_table(ctx, batch.positions, inv_freq, config_.rope_attention_factor);
+  };
+  if (inv_freq_long_.empty()) return table(inv_freq_);
+  // The reference picks one factor set per call by the largest position; its call is one sequence of the batch.
+  const auto is_long = [&](int64_t s) {
+    return batch.positions[batch.row_starts[s + 1] - 1] >= config_.rope_switch_length;
+  };
+  int64_t longs = 0;
+  for (int64_t s = 0; s < batch.sequences(); ++s)
+    longs += is_long(s);
+  if (longs == 0) return table(inv_freq_);
+  const ops::Pair result = table(inv_freq_long_);
+  if (longs == batch.sequences()) return result;
+  const ops::Pair others = table(inv_freq_);
+  for (int64_t s = 0; s < batch.sequences(); ++s) {
+    for (int64_t row = batch.row_starts[s]; !is_long(s) && row < batch.row_starts[s + 1]; ++row) {
+      std::copy_n(others.first.f32_row(row), others.first.cols(), result.first.f32_row(row));
+      std::copy_n(others.second.f32_row(row), others.second.cols(), result.second.f32_row(row));
+    }
+  }
+  return result;
 }
 
 void Decoder::layer(Context& ctx, int64_t index, Tensor x, const KvLayer& kv, const Batch& batch,
@@ -159,7 +178,7 @@ void Decoder::layer(Context& ctx, int64_t index, Tensor x, const KvLayer& kv, co
 
 Tensor Decoder::forward(Context& ctx, Tensor x, std::span<const KvLayer> kv, const Batch& batch, Tensor* hidden) const {
   MINICPM_CHECK(static_cast<int64_t>(kv.size()) == config_.num_layers && x.rows() == batch.rows());
-  const auto cos_sin = ops::rope_table(ctx, batch.positions, inv_freq(batch), config_.rope_attention_factor);
+  const ops::Pair cos_sin = rope_table(ctx, batch);
   for (int64_t i = 0; i < config_.num_layers; ++i) {
     layer(ctx, i, x, kv[i], batch, cos_sin);
     // The reference lists the last layer's state after the final norm.

@@ -84,7 +84,7 @@ class Decoder {
  private:
   void layer(Context& ctx, int64_t index, Tensor x, const KvLayer& kv, const Batch& batch,
              const ops::Pair& cos_sin) const;
-  std::span<const float> inv_freq(const Batch& batch) const;
+  ops::Pair rope_table(Context& ctx, const Batch& batch) const;
 
   DecoderConfig config_;
   DecoderWeights weights_;

@@ -68,10 +68,12 @@ inline Sequence picture_prompt(uint64_t seed) {
   first->slices = {slice(6, 9), slice(8, 7)};
   first->groups = {{{{6, 9}}, {}}, {{{8, 7}}, {}}};
   first->spans = {10, 30};
+  first->span_rows = {16, 16};
   auto second = std::make_shared<MediaItem>();
   second->slices = {slice(5, 5), slice(5, 5)};
   second->groups = {{{{5, 5}, {5, 5}}, {3, 7}}};  // a pack of two frames
   second->spans = {70};
+  second->span_rows = {16};
   sequence.media = {first, second};
   sequence.media_rows.resize(2);
   return sequence;

@@ -67,6 +67,28 @@ TEST(Runner, BatchEqualsAlone) {
     machine.scheduler.remove(sequence);
 }
 
+// Longrope's two sets of factors are chosen for each sequence, not for the batch.
+TEST(Runner, LongAndShortTogetherEqualAlone) {
+  ModelConfig config = testing::tiny_text_config();
+  config.decoder.rope_factors.assign(16, 1.0f);
+  config.decoder.rope_long_factors.assign(16, 4.0f);
+  config.decoder.rope_switch_length = 50;
+  const auto model = testing::random_model(config, 21);
+  Machine machine(*model, 2, 512, Precision::kExact);
+  std::vector<Sequence> sequences = {text_prompt(40, 1), text_prompt(60, 2)};
+  std::vector<std::vector<float>> alone;
+  for (const Sequence& sequence : sequences)
+    alone.push_back(machine.last_logits(sequence));
+  for (Sequence& sequence : sequences)
+    machine.scheduler.add(sequence);
+  const auto together = machine.generator.step();
+  ASSERT_EQ(together.size(), 2u);
+  for (size_t i = 0; i < 2; ++i) {
+    EXPECT_LT(relative_l2(together[i].logits, alone[i]), 1e-5);
+    machine.scheduler.remove(sequences[i]);
+  }
+}
+
 TEST(Runner, HalfPrecisionCacheStaysClose) {
   const auto model = testing::random_model(testing::tiny_text_config(), 14);
   Machine exact(*model, 2, 512, Precision::kExact, DType::kF32);

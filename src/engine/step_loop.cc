@@ -1,0 +1,275 @@
+#include "engine/step_loop.h"
+
+#include <algorithm>
+#include <functional>
+#include <numeric>
+#include <utility>
+
+namespace minicpm {
+
+/// One caller's wish.
+struct StepLoop::Job {
+  Sequence* sequence;
+  const std::atomic<bool>* cancel;
+  std::optional<Sampler> sampler = {};  // none: only the prompt's state is wanted
+  int64_t room = 0;                     // tokens that may still be sampled
+
+  // Made by a step, belongs to whoever has the turn until it is published.
+  std::optional<SampledToken> sampled = {};
+  std::optional<FinishReason> ended = {};
+
+  // Under the mutex:
+  bool scheduled = false;                // its sequence is in the scheduler
+  bool begun = false;                    // its prompt is computed
+  bool announced = false;                // and its caller knows
+  bool leaving = false;                  // its caller waits to take the sequence back
+  bool waiting = false;                  // its caller sleeps
+  std::vector<SampledToken> fresh = {};  // sampled, not yet handed to the caller
+  std::optional<PromptState> state = {};
+  std::optional<FinishReason> finished = {};
+  std::exception_ptr error = {};
+  std::condition_variable ready = {};
+
+  bool cancelled() const { return cancel != nullptr && cancel->load(); }
+  bool has_news() const { return !fresh.empty() || finished || leaving || (begun && !announced); }
+
+  void wait(std::unique_lock<std::mutex>& lock) {
+    waiting = true;
+    ready.wait(lock);
+    waiting = false;
+  }
+};
+
+StepLoop::StepLoop(Scheduler& scheduler, Runner& runner, std::vector<int32_t> stop_ids)
+    : scheduler_(&scheduler), runner_(&runner), stop_ids_(std::move(stop_ids)) {}
+
+std::optional<PromptState> StepLoop::prefill(Sequence& sequence, const std::atomic<bool>* cancel) {
+  Job job{&sequence, cancel};
+  run(job, {});
+  return std::move(job.state);
+}
+
+FinishReason StepLoop::generate(Sequence& sequence, const SamplingParams& params, const Callbacks& callbacks,
+                                const std::atomic<bool>* cancel, std::shared_ptr<TokenConstraint> constraint) {
+  Job job{&sequence, cancel};
+  job.sampler.emplace(params, stop_ids_, std::move(constraint));
+  job.room = params.max_tokens;
+  run(job, callbacks);
+  return *job.finished;
+}
+
+// ---- the caller's side ---------------------------------------------------------------------------------------------
+
+void StepLoop::run(Job& job, const Callbacks& callbacks) {
+  std::unique_lock lock(mutex_);
+  jobs_.push_back(&job);
+  struct Leave {
+    StepLoop& loop;
+    Job& job;
+    std::unique_lock<std::mutex>& lock;
+    ~Leave() { loop.leave(job, lock); }
+  } guard{*this, job, lock};
+
+  for (;;) {
+    if (!job.fresh.empty() || (job.begun && !job.announced)) {
+      if (!deliver(job, lock, callbacks)) continue;
+      job.finished = FinishReason::kStop;
+      break;
+    }
+    if (job.finished) break;
+    if (job.cancelled()) {
+      job.finished = FinishReason::kCancelled;
+    } else if (turn_taken_ || exclusive_waiting_ > 0) {
+      job.wait(lock);
+    } else {
+      step(lock);
+    }
+  }
+  if (job.error) std::rethrow_exception(job.error);
+}
+
+// Hands what is new to the caller, without the lock. True if the caller ends the answer.
+bool StepLoop::deliver(Job& job, std::unique_lock<std::mutex>& lock, const Callbacks& callbacks) {
+  const std::vector<SampledToken> fresh = std::exchange(job.fresh, {});
+  const bool begins = job.begun && !std::exchange(job.announced, job.begun);
+  lock.unlock();
+  struct Relock {
+    std::unique_lock<std::mutex>& lock;
+    ~Relock() { lock.lock(); }
+  } relock{lock};
+  if (begins && callbacks.on_begin) callbacks.on_begin();
+  return std::ranges::any_of(fresh, callbacks.on_token);
+}
+
+// Takes the sequence back from the scheduler, if need be after the step that computes it.
+void StepLoop::leave(Job& job, std::unique_lock<std::mutex>& lock) {
+  job.leaving = true;
+  while (job.scheduled && turn_taken_)
+    job.wait(lock);
+  if (job.scheduled) scheduler_->detach(*job.sequence);
+  std::erase(jobs_, &job);
+  if (!turn_taken_) pass_turn();  // others may have relied on this caller to go on
+}
+
+void StepLoop::give_back(Sequence&& sequence, After after) {
+  const std::scoped_lock lock(mutex_);
+  returned_.push_back({std::move(sequence), after});
+  if (turn_taken_) return;
+  take_returned();
+  refresh_stats();
+}
+
+void StepLoop::exclusively(const std::function<void()>& work) {
+  std::unique_lock lock(mutex_);
+  ++exclusive_waiting_;
+  turn_free_.wait(lock, [&] { return !turn_taken_; });
+  --exclusive_waiting_;
+  turn_taken_ = true;
+  take_returned();
+  lock.unlock();
+  struct Turn {
+    StepLoop& loop;
+    std::unique_lock<std::mutex>& lock;
+    ~Turn() {
+      lock.lock();
+      loop.turn_taken_ = false;
+      loop.pass_turn();
+    }
+  } turn{*this, lock};
+  work();
+}
+
+EngineStats StepLoop::stats() const {
+  const std::scoped_lock lock(mutex_);
+  EngineStats stats = stats_;
+  stats.callers = static_cast<int64_t>(jobs_.size());
+  stats.callers_begun = std::ranges::count_if(jobs_, [](const Job* job) { return job->begun; });
+  return stats;
+}
+
+// Needs the turn, or that nobody has it.
+void StepLoop::refresh_stats() {
+  const SchedulerStats scheduler = scheduler_->stats();
+  stats_.kept_sequences = scheduler.kept;
+  stats_.reused_tokens = scheduler.reused_tokens;
+  stats_.preempted = scheduler.preempted;
+  stats_.free_blocks = scheduler.free_blocks;
+  stats_.num_blocks = scheduler.num_blocks;
+  stats_.media_cache_bytes = runner_->media_cache().bytes();
+  stats_.media_cache_hits = runner_->media_cache().hits();
+  stats_.media_cache_misses = runner_->media_cache().misses();
+}
+
+// ---- the step's side -----------------------------------------------------------------------------------------------
+
+// One step for all callers.
+void StepLoop::step(std::unique_lock<std::mutex>& lock) {
+  turn_taken_ = true;
+  take_returned();
+  std::vector<Job*> active;
+  for (Job* job : jobs_) {
+    if (job->finished || job->leaving) continue;
+    if (!job->scheduled) scheduler_->add(*job->sequence);
+    job->scheduled = true;
+    active.push_back(job);
+  }
+  lock.unlock();
+  const int64_t rows = compute(active);
+  lock.lock();
+  for (Job* job : active)
+    publish(*job);
+  ++stats_.steps;
+  stats_.rows += rows;
+  turn_taken_ = false;
+  pass_turn();
+}
+
+// Without the lock: the jobs stay, since their sequences are in the scheduler. Returns the number of rows.
+int64_t StepLoop::compute(const std::vector<Job*>& jobs) {
+  const auto job_of = [&](const Sequence* sequence) { return *std::ranges::find(jobs, sequence, &Job::sequence); };
+  StepPlan plan;
+  try {
+    plan = scheduler_->next();
+    const std::vector<StepLogits> rows = runner_->run(plan);
+    scheduler_->commit(plan);
+    for (const StepLogits& row : rows) {
+      Job& job = *job_of(row.sequence);
+      try {
+        sample(job, row);
+      } catch (...) {  // its own fault: a grammar that grew too large
+        job.error = std::current_exception();
+      }
+    }
+    return std::transform_reduce(plan.items.begin(), plan.items.end(), int64_t{0}, std::plus<>(),
+                                 [](const WorkItem& item) { return item.count; });
+  } catch (...) {
+    // Whoever was to be computed fails; without a plan it was the oldest that found no room.
+    std::vector<Job*> failed;
+    for (const WorkItem& item : plan.items)
+      failed.push_back(job_of(item.sequence));
+    for (const EncodeItem& item : plan.encode)
+      failed.push_back(job_of(item.sequence));
+    if (failed.empty()) failed.push_back(jobs.front());
+    for (Job* job : failed)
+      job->error = std::current_exception();
+    return 0;
+  }
+}
+
+void StepLoop::sample(Job& job, const StepLogits& row) const {
+  Sequence& sequence = *job.sequence;
+  if (!job.sampler) {
+    job.state = PromptState{{row.logits.begin(), row.logits.end()}, {row.hidden.begin(), row.hidden.end()}};
+    job.ended = FinishReason::kStop;
+    return;
+  }
+  const auto history = std::span(sequence.tokens).subspan(static_cast<size_t>(sequence.prompt_tokens));
+  SampledToken token = job.sampler->sample_token(row.logits, history);
+  if (std::ranges::find(stop_ids_, token.id) != stop_ids_.end()) {
+    job.ended = FinishReason::kStop;
+    return;
+  }
+  job.sampled = std::move(token);
+  if (--job.room <= 0) job.ended = FinishReason::kLength;
+}
+
+// Makes a step's result known to its caller.
+void StepLoop::publish(Job& job) {
+  if (job.sampled) {
+    job.sequence->tokens.push_back(job.sampled->id);
+    job.fresh.push_back(*std::move(job.sampled));
+  }
+  job.begun = job.begun || job.sampled || job.ended;
+  job.sampled.reset();
+  if (job.ended) job.finished = job.ended;
+  if (job.error) job.finished = FinishReason::kStop;
+  if (!job.finished && job.cancelled()) job.finished = FinishReason::kCancelled;
+  if (!job.finished && !job.leaving) return;
+  scheduler_->detach(*job.sequence);
+  job.scheduled = false;
+}
+
+void StepLoop::take_returned() {
+  for (Returned& returned : returned_) {
+    if (returned.after == After::kKeep) {
+      scheduler_->keep(returned.sequence);
+    } else {
+      scheduler_->release(returned.sequence);
+    }
+  }
+  returned_.clear();
+}
+
+// The turn is free: wakes all who have news, and one who will make the next step if they do not.
+void StepLoop::pass_turn() {
+  refresh_stats();
+  turn_free_.notify_one();
+  bool nudged = false;
+  for (Job* job : jobs_) {
+    if (!job->waiting) continue;
+    if (!job->has_news() && std::exchange(nudged, true)) continue;
+    job->ready.notify_one();
+  }
+}
+
+}  // namespace minicpm

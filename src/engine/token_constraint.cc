@@ -1,0 +1,111 @@
+#include "engine/token_constraint.h"
+
+#include <algorithm>
+#include <limits>
+#include <string>
+#include <utility>
+
+#include "base/error.h"
+
+namespace minicpm {
+namespace {
+
+/// A mask has a bit for each id of the vocabulary, some 19 KB.
+constexpr size_t kMostMasks = 256;
+
+}  // namespace
+
+VocabularyTree::VocabularyTree(const Tokenizer& tokenizer) : vocab_size_(tokenizer.vocab_size()) {
+  bytes_.resize(static_cast<size_t>(vocab_size_));
+  std::vector<bool> added(static_cast<size_t>(vocab_size_), false);
+  for (const AddedToken& token : tokenizer.added_tokens()) {
+    if (token.id >= 0 && token.id < vocab_size_) added[static_cast<size_t>(token.id)] = true;
+  }
+  for (int32_t id = 0; id < vocab_size_; ++id) {
+    if (added[static_cast<size_t>(id)] || tokenizer.is_special(id)) continue;
+    bytes_[static_cast<size_t>(id)] = tokenizer.token_bytes(id);
+    if (!bytes_[static_cast<size_t>(id)].empty()) ids_.push_back(id);
+  }
+  std::ranges::stable_sort(ids_, {}, [&](int32_t id) -> const std::string& { return bytes_[static_cast<size_t>(id)]; });
+
+  // Breadth first, so that siblings lie together. A part is the range of ids that begin with a node's bytes.
+  struct Part {
+    int32_t first, end;
+    size_t depth;
+  };
+  std::vector<Part> parts = {{0, static_cast<int32_t>(ids_.size()), 0}};
+  nodes_.push_back({});
+  for (size_t n = 0; n < nodes_.size(); ++n) {
+    auto [at, end, depth] = parts[n];
+    const auto text = [&](int32_t i) -> const std::string& {
+      return bytes_[static_cast<size_t>(ids_[static_cast<size_t>(i)])];
+    };
+    nodes_[n].first_id = at;
+    while (at < end && text(at).size() == depth)
+      ++at;
+    nodes_[n].num_ids = at - nodes_[n].first_id;
+    nodes_[n].first_child = static_cast<int32_t>(nodes_.size());
+    while (at < end) {
+      const char byte = text(at)[depth];
+      const int32_t first = at;
+      while (at < end && text(at)[depth] == byte)
+        ++at;
+      nodes_.push_back({static_cast<uint8_t>(byte), 0, 0, 0, 0});
+      parts.push_back({first, at, depth + 1});
+    }
+    nodes_[n].num_children = static_cast<int32_t>(nodes_.size()) - nodes_[n].first_child;
+  }
+}
+
+TokenConstraint::TokenConstraint(std::shared_ptr<const Grammar> grammar,
+                                 std::shared_ptr<const VocabularyTree> vocabulary, std::vector<int32_t> stop_ids,
+                                 std::optional<int32_t> begin_behind)
+    : grammar_(std::move(grammar)),
+      vocabulary_(std::move(vocabulary)),
+      stop_ids_(std::move(stop_ids)),
+      begin_behind_(begin_behind),
+      matcher_(*grammar_),
+      state_(matcher_.start()) {
+  if (state_ == GrammarMatcher::kDead) fail(ErrorCode::kInvalidRequest, "the JSON schema allows no answer at all");
+}
+
+const TokenConstraint::Mask& TokenConstraint::mask() {
+  if (const auto known = masks_.find(state_); known != masks_.end()) return known->second;
+  if (masks_.size() >= kMostMasks) masks_.clear();
+  Mask& mask = masks_[state_];
+  mask.assign(static_cast<size_t>(vocabulary_->vocab_size()), false);
+  std::vector<std::pair<const VocabularyTree::Node*, GrammarMatcher::State>> pending = {{&vocabulary_->root(), state_}};
+  while (!pending.empty()) {
+    const auto [node, state] = pending.back();
+    pending.pop_back();
+    for (const int32_t id : vocabulary_->ids(*node))
+      mask[static_cast<size_t>(id)] = true;
+    for (const VocabularyTree::Node& child : vocabulary_->children(*node)) {
+      const GrammarMatcher::State next = matcher_.next(state, child.byte);
+      if (next != GrammarMatcher::kDead) pending.emplace_back(&child, next);
+    }
+  }
+  if (matcher_.accepts(state_)) {
+    for (const int32_t id : stop_ids_)
+      if (id >= 0 && id < vocabulary_->vocab_size()) mask[static_cast<size_t>(id)] = true;
+  }
+  return mask;
+}
+
+void TokenConstraint::apply(std::span<float> logits) {
+  if (begin_behind_ || state_ == GrammarMatcher::kDead) return;
+  const Mask& allowed = mask();
+  for (size_t id = 0; id < logits.size(); ++id) {
+    if (id >= allowed.size() || !allowed[id]) logits[id] = -std::numeric_limits<float>::infinity();
+  }
+}
+
+void TokenConstraint::accept(int32_t id) {
+  if (begin_behind_) {
+    if (id == *begin_behind_) begin_behind_.reset();
+    return;
+  }
+  if (id >= 0 && id < vocabulary_->vocab_size()) state_ = matcher_.next(state_, vocabulary_->bytes(id));
+}
+
+}  // namespace minicpm

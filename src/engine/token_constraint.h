@@ -1,0 +1,68 @@
+// Keeps an answer inside a grammar: before each draw, ids that would lead out of it are taken away.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <unordered_map>
+#include <vector>
+
+#include "text/grammar.h"
+#include "text/tokenizer.h"
+
+namespace minicpm {
+
+/// The ordinary tokens of a vocabulary as a prefix tree of their bytes. Immutable.
+class VocabularyTree {
+ public:
+  explicit VocabularyTree(const Tokenizer& tokenizer);
+
+  struct Node {
+    uint8_t byte;  // that leads here from the parent
+    int32_t first_child, num_children;
+    int32_t first_id, num_ids;  // tokens that end here
+  };
+  std::span<const Node> children(const Node& node) const {
+    return {nodes_.data() + node.first_child, static_cast<size_t>(node.num_children)};
+  }
+  std::span<const int32_t> ids(const Node& node) const {
+    return {ids_.data() + node.first_id, static_cast<size_t>(node.num_ids)};
+  }
+  const Node& root() const { return nodes_.front(); }
+  int64_t vocab_size() const { return vocab_size_; }
+  std::string_view bytes(int32_t id) const { return bytes_[static_cast<size_t>(id)]; }
+
+ private:
+  int64_t vocab_size_;
+  std::vector<Node> nodes_;
+  std::vector<int32_t> ids_;        // sorted by their bytes
+  std::vector<std::string> bytes_;  // by id
+};
+
+/// Of one answer.
+class TokenConstraint {
+ public:
+  /// With `begin_behind` the grammar begins behind that id (the end of the reasoning); everything goes before.
+  TokenConstraint(std::shared_ptr<const Grammar> grammar, std::shared_ptr<const VocabularyTree> vocabulary,
+                  std::vector<int32_t> stop_ids, std::optional<int32_t> begin_behind);
+
+  /// Sets the logits of all ids that must not come now to -inf. Stop ids may come where the text may end.
+  void apply(std::span<float> logits);
+  /// `id` was drawn.
+  void accept(int32_t id);
+
+ private:
+  using Mask = std::vector<bool>;
+  const Mask& mask();
+
+  std::shared_ptr<const Grammar> grammar_;
+  std::shared_ptr<const VocabularyTree> vocabulary_;
+  std::vector<int32_t> stop_ids_;
+  std::optional<int32_t> begin_behind_;
+  GrammarMatcher matcher_;
+  GrammarMatcher::State state_;
+  std::unordered_map<GrammarMatcher::State, Mask> masks_;
+};
+
+}  // namespace minicpm
