@@ -66,6 +66,8 @@ constexpr std::array kOptions = {
     OptionRow{"run", "--min-tokens", "N", kAnswer, &Options::min_tokens, "fewest tokens before the answer may end",
               kFree, 0},
     OptionRow{"run", "--stop", "TEXT", kAnswer, &Options::stop, "end the answer before this text; repeatable"},
+    OptionRow{"run", "--json-schema", "FILE", kAnswer, &Options::json_schema,
+              "answer with JSON that satisfies the JSON schema in this file"},
     OptionRow{"run", "-s,--seed", "N", kAnswer, &Options::seed,
               "seed of the draws; the same seed gives the same answer; default: another one each time", kFree, 0,
               std::numeric_limits<int64_t>::max()},

@@ -24,6 +24,7 @@ struct Options {
   std::string model;
   std::string mmproj;
   std::string lora;
+  std::string json_schema;  // run
   std::optional<double> lora_scale;
 
   std::optional<std::string> prompt;

@@ -47,6 +47,9 @@ void check_options(const Options& options) {
     fail(ErrorCode::kInvalidRequest, "a file from standard input needs a question (-p): a chat reads its lines there");
   }
   if (options.json && !one_shot) fail(ErrorCode::kInvalidRequest, "--json needs a question (-p or -f)");
+  if (!options.json_schema.empty() && !one_shot) {
+    fail(ErrorCode::kInvalidRequest, "--json-schema needs a question (-p or -f)");
+  }
   check_sampling(options);
 }
 
@@ -61,6 +64,7 @@ Json result_json(const Options& options, const ChatResult& result, uint64_t seed
                 {{"prompt_tokens", usage.prompt_tokens},
                  {"completion_tokens", usage.completion_tokens},
                  {"total_tokens", usage.prompt_tokens + usage.completion_tokens},
+                 {"cached_tokens", usage.cached_tokens},
                  {"image_tokens", usage.image_tokens},
                  {"audio_tokens", usage.audio_tokens},
                  {"images", usage.images},
@@ -100,6 +104,9 @@ int answer_once(Engine& engine, const Options& options, const std::string& text,
   request.sampling = sampling_params(options, engine, thinking, seed);
   request.stop = options.stop;
   request.thinking = thinking;
+  if (!options.json_schema.empty()) {
+    request.json_schema = parse_json(read_text(options.json_schema), options.json_schema);
+  }
   if (options.max_slices) request.max_slices = static_cast<int>(*options.max_slices);
   std::unique_ptr<SpeechMaker> speech;
   std::vector<float> speaker;

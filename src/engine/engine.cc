@@ -48,7 +48,7 @@ class EngineImpl : public Engine {
       : model_(std::move(model)),
         backend_(std::move(backend)),
         context_(context),
-        cache_(model_->config().decoder, options.kv_type, context),
+        cache_(model_->config().decoder, options.kv_type, std::max(context, options.cache_tokens)),
         scheduler_(cache_, options.prefill_chunk),
         runner_(*model_, *backend_, cache_, options.precision, options.media_cache_bytes),
         generator_(scheduler_, runner_, model_->config().decoder.vocab_size, model_->stop_ids()),

@@ -82,7 +82,7 @@ MemoryPlan plan_memory(const ModelSpec& spec, const EngineOptions& options) {
   }
   plan.context_tokens = options.context_tokens > 0 ? options.context_tokens
                                                    : std::min(options.default_context, config.decoder.max_positions);
-  plan.kv_bytes = KvCache::bytes_for(config.decoder, options.kv_type, plan.context_tokens);
+  plan.kv_bytes = KvCache::bytes_for(config.decoder, options.kv_type, std::max(plan.context_tokens, options.cache_tokens));
   plan.activations_bytes = activation_bytes(config, options);
   return plan;
 }

@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <thread>
+
 #include "base/error.h"
 #include "e2e/support.h"
 
@@ -116,6 +118,42 @@ TEST_F(EngineTest, FramesOfAPackShareTheirTokens) {
   EXPECT_EQ(single.usage.slices, 1);
   request.messages[0].content[0].frame_ids.push_back(5);
   EXPECT_THROW(engine->chat(request), Error);
+}
+
+TEST_F(EngineTest, ManyCallersEachGetTheirOwnAnswer) {
+  constexpr int kCallers = 16;
+  const auto request = [&](int caller) {
+    ChatRequest one =
+        ask({user("What is picture " + std::to_string(caller) + "?",
+                  caller % 4 == 3 ? nullptr : picture(60 + 7 * caller, 90, static_cast<uint32_t>(caller)))});
+    one.sampling.max_tokens = 4 + caller;
+    return one;
+  };
+  const auto engine = open(hf_, 1024);  // less than all of them need together
+  std::vector<std::vector<int32_t>> alone, together(kCallers);
+  for (int i = 0; i < kCallers; ++i)
+    alone.push_back(open(hf_, 1024)->chat(request(i)).tokens);
+  {
+    std::vector<std::jthread> callers;
+    for (int i = 0; i < kCallers; ++i)
+      callers.emplace_back([&, i] { together[static_cast<size_t>(i)] = engine->chat(request(i)).tokens; });
+  }
+  for (size_t i = 0; i < kCallers; ++i)
+    EXPECT_EQ(together[i], alone[i]) << "caller " << i;
+  EXPECT_EQ(engine->stats().callers, 0);
+}
+
+TEST_F(EngineTest, TenQuestionsAboutAPictureCostOneVisionPass) {
+  const auto engine = open(hf_);
+  for (int i = 0; i < 10; ++i) {
+    const ChatResult result = engine->chat(ask({user("Question " + std::to_string(i) + "?", picture(200, 100, 1))}));
+    EXPECT_EQ(result.usage.cached_tokens > 0, i > 0);  // the picture stands before the question
+  }
+  EXPECT_EQ(engine->stats().media_cache_misses, 1);
+  ChatRequest stranger = ask({user("Question 1?", picture(200, 100, 1))});
+  stranger.cache_scope = "somebody else";
+  EXPECT_EQ(engine->chat(stranger).usage.cached_tokens, 0);
+  EXPECT_EQ(engine->stats().media_cache_misses, 2);
 }
 
 TEST_F(EngineTest, RefusesWhatItCannotAnswer) {

@@ -135,6 +135,22 @@ TEST_F(RunTest, StopTextEndsTheAnswer) {
   EXPECT_EQ(json.at("finish_reason"), "stop");
 }
 
+TEST_F(RunTest, AnswersInTheFormOfASchema) {
+  const std::string schema = write("schema.json", R"({"type": "object", "properties": {"name": {"type": "string",
+      "maxLength": 6}, "count": {"type": "integer", "minimum": 3, "maximum": 20}}, "required": ["name", "count"]})");
+  for (const char* seed : {"1", "2", "3"}) {
+    const Json json = run(hf_, {"-p", "Hello", "-s", seed, "-n", "300", "--json-schema", schema});
+    EXPECT_EQ(json.at("finish_reason"), "stop");
+    const Json answer = parse_json(json.at("text").get<std::string>(), "the answer");
+    EXPECT_TRUE(answer.at("name").is_string());
+    EXPECT_TRUE(answer.at("count") >= 3 && answer.at("count") <= 20) << answer.dump();
+  }
+  const std::string bad = write("bad.json", R"({"type": "string", "pattern": "a+"})");
+  const Outcome refused = minicpm({"run", hf_, "-p", "Hello", "--json-schema", bad});
+  EXPECT_EQ(refused.exit_code, 2);
+  EXPECT_THAT(refused.err, HasSubstr("\"pattern\" is not supported"));
+}
+
 TEST_F(RunTest, ReasoningIsNotPartOfTheAnswer) {
   const std::vector<std::string> words = {"-p", "x", "--think", "on", "--greedy", "--min-tokens", "12"};
   const Json json = run(hf_, words);
