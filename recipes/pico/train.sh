@@ -3,8 +3,9 @@
 #
 #   recipes/pico/train.sh [BUILD [FOLDER]]      default: build runs/pico
 #
-# Two runs: train.json begins from random weights, more.json goes on from its result. Needs `make training`. Takes some
-# hours on two cores with AVX-512 BF16; FOLDER/first/loss.svg and FOLDER/model/loss.svg show how far it is.
+# Three runs: train.json begins from random weights, more.json and finish.json each go on from the result before. Needs
+# `make training`. Takes some hours on two cores with AVX-512 BF16; loss.svg in FOLDER/first, FOLDER/second and
+# FOLDER/model shows how far it is.
 set -eu
 cd "$(dirname "$0")/../.."
 build=${1:-build}
@@ -12,7 +13,7 @@ folder=${2:-runs/pico}
 mkdir -p "$folder"
 [ -f "$folder/start/config.json" ] || "$build/bin/make_pico" --out "$folder/start"
 # The recipes name the plug-in as it lies in build/.
-for run in train more; do
+for run in train more finish; do
   sed "s#\"\.\./\.\./build/#\"$(cd "$build" && pwd)/#" "recipes/pico/$run.json" > "$folder/$run.json"
 done
 # Tensors come and go in many sizes, which this malloc takes better than the C library's.
@@ -24,5 +25,6 @@ train() {
     "$build/bin/minicpm" train sft "$1" --config "$folder/$2.json" --out "$3" --resume
 }
 train "$folder/start" train "$folder/first"
-train "$folder/first" more "$folder/model"
+train "$folder/first" more "$folder/second"
+train "$folder/second" finish "$folder/model"
 "$build/bin/convert_checkpoint" "$folder/model" --type Q8_0 --mmproj-type Q8_0 --out "$folder/pico-Q8_0.gguf"
