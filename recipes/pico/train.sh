@@ -3,9 +3,9 @@
 #
 #   recipes/pico/train.sh [BUILD [FOLDER]]      default: build runs/pico
 #
-# Three runs: train.json begins from random weights, more.json and finish.json each go on from the result before. Needs
-# `make training`. Takes some hours on two cores with AVX-512 BF16; loss.svg in FOLDER/first, FOLDER/second and
-# FOLDER/model shows how far it is.
+# Four runs: train.json begins from random weights; more.json, finish.json and count.json each go on from the result
+# before. Needs `make training`. Takes some hours on two cores with AVX-512 BF16; loss.svg in FOLDER/first, second, third
+# and model shows how far it is.
 set -eu
 cd "$(dirname "$0")/../.."
 build=${1:-build}
@@ -13,7 +13,7 @@ folder=${2:-runs/pico}
 mkdir -p "$folder"
 [ -f "$folder/start/config.json" ] || "$build/bin/make_pico" --out "$folder/start"
 # The recipes name the plug-in as it lies in build/.
-for run in train more finish; do
+for run in train more finish count; do
   sed "s#\"\.\./\.\./build/#\"$(cd "$build" && pwd)/#" "recipes/pico/$run.json" > "$folder/$run.json"
 done
 # Tensors come and go in many sizes, which this malloc takes better than the C library's.
@@ -26,5 +26,6 @@ train() {
 }
 train "$folder/start" train "$folder/first"
 train "$folder/first" more "$folder/second"
-train "$folder/second" finish "$folder/model"
+train "$folder/second" finish "$folder/third"
+train "$folder/third" count "$folder/model"
 "$build/bin/convert_checkpoint" "$folder/model" --type Q8_0 --mmproj-type Q8_0 --out "$folder/pico-Q8_0.gguf"

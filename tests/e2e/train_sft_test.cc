@@ -152,6 +152,17 @@ TEST_F(TrainSftTest, AdaptersAreUsedAndMerged) {
   EXPECT_EQ(minicpm(words).out, "49\n");
 }
 
+// A run that starts from another run's result keeps its own records.
+TEST_F(TrainSftTest, ARunThatGoesOnFromAnotherKeepsItsOwnLog) {
+  expect_ok(minicpm(arguments("first", {"--batch", "4", "--epochs", "2"})));
+  auto words = arguments("second", {"--batch", "8", "--epochs", "1"});
+  words[2] = path("first");
+  expect_ok(minicpm(words));
+  EXPECT_EQ(losses("first").size(), 8u);
+  EXPECT_EQ(losses("second").size(), 2u);
+  EXPECT_TRUE(fs::exists(path("second/config.json")));
+}
+
 TEST_F(TrainSftTest, SaysWhatIsWrong) {
   const auto expect = [&](const std::vector<std::string>& words, int code, const char* text) {
     const Outcome outcome = minicpm(words);

@@ -88,6 +88,12 @@ bool is_weight_file(const fs::path& file) {
          name.ends_with(".index.json");
 }
 
+/// What a run that made the source left there; this run writes its own.
+bool is_run_record(const fs::path& file) {
+  const std::string name = file.filename().string();
+  return name == "log.jsonl" || name == "train.json" || name == "loss.svg" || name.starts_with("events.out.tfevents.");
+}
+
 }  // namespace
 
 std::optional<fs::path> newest_checkpoint(const fs::path& out) {
@@ -163,7 +169,7 @@ void write_model_folder(const fs::path& folder, const fs::path& source, const Pa
   make_folder(folder);
   std::error_code error;
   for (const auto& entry : fs::directory_iterator(source, error)) {
-    if (!entry.is_regular_file() || is_weight_file(entry.path())) continue;
+    if (!entry.is_regular_file() || is_weight_file(entry.path()) || is_run_record(entry.path())) continue;
     const std::string name = entry.path().filename().string();
     std::string text = read_file(entry.path(), size_t{1} << 28);
     if (name == "config.json") {
