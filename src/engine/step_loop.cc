@@ -168,10 +168,11 @@ void StepLoop::step(std::unique_lock<std::mutex>& lock) {
   take_returned();
   std::vector<Job*> active;
   for (Job* job : jobs_) {
-    if (job->finished || job->leaving) continue;
-    if (!job->scheduled) scheduler_->add(*job->sequence);
-    job->scheduled = true;
-    active.push_back(job);
+    const bool wanted = !job->finished && !job->leaving;
+    if (wanted && !job->scheduled) scheduler_->add(*job->sequence);
+    if (!wanted && job->scheduled) scheduler_->detach(*job->sequence);
+    job->scheduled = wanted;
+    if (wanted) active.push_back(job);
   }
   lock.unlock();
   const int64_t rows = compute(active);
