@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "base/error.h"
+
 namespace minicpm {
 namespace {
 
@@ -35,6 +37,13 @@ int64_t common_beginning(const Sequence& a, const Sequence& b) {
 
 Scheduler::~Scheduler() {
   forget();
+}
+
+void Scheduler::add(Sequence& sequence) {
+  for (const auto& media : sequence.media)
+    MINICPM_CHECK(!media->spans.empty() && media->span_rows.size() == media->spans.size());
+  MINICPM_CHECK(sequence.media_rows.size() == sequence.media.size());
+  running_.push_back(&sequence);
 }
 
 void Scheduler::detach(Sequence& sequence) {

@@ -91,7 +91,7 @@ class Scheduler {
   Scheduler& operator=(const Scheduler&) = delete;
 
   /// Adds a sequence; it must outlive its membership.
-  void add(Sequence& sequence) { running_.push_back(&sequence); }
+  void add(Sequence& sequence);
   /// Takes it out and gives its blocks back.
   void remove(Sequence& sequence);
   /// Takes it out but leaves its blocks with it.

@@ -158,7 +158,7 @@ TrainingPrompt join_turns(const Processor& processor, const TrainingSample& samp
     shared = std::min({shared, differ, static_cast<ptrdiff_t>(prompt.prompt_tokens)});
   }
   for (const auto& item : prompts[0].input.media) {
-    if (prompts.size() > 1 && item->spans.back() + processor.config().resampler->query_num > shared) {
+    if (prompts.size() > 1 && item->end() > shared) {
       fail(ErrorCode::kInvalidRequest, "independent turns need the pictures before the text of the first question");
     }
   }

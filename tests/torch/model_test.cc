@@ -98,8 +98,10 @@ TEST(TorchModel, AgreesWithTheEngineOnReferenceCheckpoints) {
       auto item =
           std::make_shared<MediaItem>(read_case_media(*inputs, json, "", "temporal_ids", config.vision->patch_size));
       const auto bounds = read_ints(*inputs, "image_bound");
-      for (size_t i = 0; i < bounds.size(); i += 2)
+      for (size_t i = 0; i < bounds.size(); i += 2) {
         item->spans.push_back(bounds[i]);
+        item->span_rows.push_back(bounds[i + 1] - bounds[i]);
+      }
       prompt.media.push_back(item);
       prompt.media_rows.resize(1);
     }
@@ -137,6 +139,7 @@ TEST(TorchModel, AgreesWithTheEngineOnReferencePictures) {
     sample.labels.assign(groups * queries, kIgnoreLabel);
     for (int64_t g = 0; g < groups; ++g)
       item->spans.push_back(g * queries);
+    item->span_rows.assign(static_cast<size_t>(groups), queries);
     sample.input.media = {item};
     const EncodedSample* list[] = {&sample};
     const Batch batch = make_batch(config, list);
