@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "engine/audio_modes.h"
 #include "media/log_mel.h"
 
 namespace minicpm {
@@ -33,9 +34,7 @@ std::string subtitle(std::string text) {
 }  // namespace
 
 std::string transcript_instruction(std::string_view language) {
-  if (language == "en") return "Please listen to the audio snippet carefully and transcribe the content.";
-  if (language == "zh") return "请仔细听这段音频片段，并将其内容逐字记录。";
-  fail(ErrorCode::kInvalidRequest, "a transcript in \"{}\": known are zh and en", language);
+  return std::string(audio_mode("asr").task(prompt_language(language)));
 }
 
 TranscriptSegment transcribe_part(Engine& engine, std::span<const float> samples, const SoundCut& cut,
