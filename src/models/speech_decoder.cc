@@ -144,6 +144,11 @@ SpeechCache::SpeechCache(const SpeechConfig& config)
   }
 }
 
+void SpeechCache::rewind(int64_t position) {
+  MINICPM_CHECK(position <= position_);
+  position_ = position;  // rows behind it are written again before they are seen
+}
+
 SpeechDecoder::SpeechDecoder(const SpeechConfig& config, const WeightSource& source, ConvertedStore& store)
     : config_(config) {
   decoder_.vocab_size = config.num_text_tokens;

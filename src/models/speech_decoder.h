@@ -61,6 +61,8 @@ class SpeechCache {
   explicit SpeechCache(const SpeechConfig& config);
   /// The position that comes next: slots() for the start of the audio, then frames.
   int64_t position() const { return position_; }
+  /// Forgets the frames from there on.
+  void rewind(int64_t position);
 
  private:
   friend class SpeechDecoder;

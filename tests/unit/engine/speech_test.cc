@@ -4,11 +4,18 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <filesystem>
 #include <fstream>
+#include <random>
 
 #include "base/error.h"
 #include "base/json.h"
+#include "engine/speech_thread.h"
+#include "io/safetensors.h"
+#include "models/model_config.h"
+#include "models/tensor_loader.h"
+#include "support/torch_writer.h"
 
 namespace minicpm {
 namespace {
@@ -16,22 +23,6 @@ namespace {
 namespace fs = std::filesystem;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
-
-std::vector<std::string> segments(std::string_view text, int64_t most) {
-  // A token a character.
-  return speech_segments(text, most, [](std::string_view part) { return static_cast<int64_t>(part.size()); });
-}
-
-TEST(SpeechSegments, EndWhereSentencesDo) {
-  EXPECT_THAT(segments("Hello.", 20), ElementsAre("Hello."));
-  EXPECT_THAT(segments("One. Two. Three.", 10), ElementsAre("One. Two.", " Three."));
-  EXPECT_THAT(segments("It costs 3.50 now. Yes!", 20), ElementsAre("It costs 3.50 now.", " Yes!"));
-  EXPECT_THAT(segments("first part, second part", 15), ElementsAre("first part,", " second part"));
-  EXPECT_THAT(segments("aaaa bbbb cccc", 10), ElementsAre("aaaa bbbb ", "cccc"));
-  EXPECT_THAT(segments("abcdefghij", 4), ElementsAre("abcd", "efgh", "ij"));
-  EXPECT_THAT(segments("你好。再见。", 9), ElementsAre("你好。", "再见。"));
-  EXPECT_TRUE(segments(" \n", 4).empty());
-}
 
 class SpeechTest : public ::testing::Test {
  protected:
@@ -74,8 +65,43 @@ class SpeechTest : public ::testing::Test {
       samples.insert(samples.end(), part.begin(), part.end());
     });
     EXPECT_EQ(said.samples, static_cast<int64_t>(samples.size()));
+    EXPECT_EQ(said.samples, said.frames * 512);
     if (result != nullptr) *result = said;
     return samples;
+  }
+
+  /// The samples piece by piece of a text that comes in these pieces.
+  std::vector<std::vector<float>> stream(const std::vector<std::string>& pieces, SpeechResult* result = nullptr) {
+    std::vector<std::vector<float>> parts;
+    const auto maker = SpeechMaker::load(folder_, {.num_threads = 1, .isa = ""});
+    const auto speech = maker->stream(
+        speaker_, options_, [&](std::span<const float> part) { parts.emplace_back(part.begin(), part.end()); });
+    for (const std::string& piece : pieces)
+      speech->push(piece);
+    const SpeechResult said = speech->finish();
+    EXPECT_EQ(said.samples, static_cast<int64_t>(joined(parts).size()));
+    EXPECT_EQ(said.samples, said.frames * 512);
+    if (result != nullptr) *result = said;
+    return parts;
+  }
+  static std::vector<float> joined(const std::vector<std::vector<float>>& parts) {
+    std::vector<float> all;
+    for (const std::vector<float>& part : parts)
+      all.insert(all.end(), part.begin(), part.end());
+    return all;
+  }
+  static std::vector<std::string> bytes_of(const std::string& text) {
+    std::vector<std::string> bytes;
+    for (const char c : text)
+      bytes.emplace_back(1, c);
+    return bytes;
+  }
+
+  static std::string many(std::string_view text, int times) {
+    std::string all;
+    for (int i = 0; i < times; ++i)
+      all += text;
+    return all;
   }
 
   fs::path folder_;
@@ -87,7 +113,6 @@ TEST_F(SpeechTest, SaysTheSameForTheSameSeed) {
   SpeechResult result;
   const auto first = say("Hello worlds.", &result);
   EXPECT_EQ(result.segments, 1);
-  EXPECT_EQ(result.samples, result.frames * 512);
   EXPECT_EQ(first, say("Hello worlds."));
   options_.seed = 2;
   EXPECT_NE(first, say("Hello worlds."));
@@ -107,6 +132,215 @@ TEST_F(SpeechTest, AStreamHasAllSamplesAndBeginsLikeTheWhole) {
     norm += std::pow(all[i], 2);
   }
   EXPECT_LT(error, 1e-6 * norm);
+}
+
+TEST_F(SpeechTest, SoundDoesNotDependOnThePieces) {
+  // Three segments of at most 39 tokens.
+  const std::string text = many("Hello worlds hello. ", 18);
+  SpeechResult whole, by_bytes;
+  const auto parts = stream({text}, &whole);
+  EXPECT_EQ(joined(stream(bytes_of(text), &by_bytes)), joined(parts));
+  EXPECT_GT(whole.segments, 2);
+  EXPECT_EQ(by_bytes.segments, whole.segments);
+  options_.streaming = true;
+  EXPECT_EQ(say(text), joined(parts));
+  const unsigned seed = std::random_device()();
+  SCOPED_TRACE("seed " + std::to_string(seed));
+  std::mt19937 random(seed);
+  std::vector<std::string> pieces;
+  for (size_t at = 0; at < text.size();) {
+    pieces.push_back(text.substr(at, random() % 40));
+    at += pieces.back().size();
+  }
+  EXPECT_EQ(joined(stream(pieces)), joined(parts));
+}
+
+TEST_F(SpeechTest, SpeaksWhileTheTextIsWritten) {
+  const auto maker = SpeechMaker::load(folder_, {.num_threads = 1, .isa = ""});
+  std::vector<size_t> pieces;
+  const auto speech =
+      maker->stream(speaker_, options_, [&](std::span<const float> part) { pieces.push_back(part.size()); });
+  speech->push(many("hello ", 10));
+  // Ten tokens give 25 frames, of which the last four are held back for the joint; each piece after that what it joins.
+  EXPECT_THAT(pieces, ElementsAre(21 * 512));
+  speech->push(many("hello ", 9));
+  EXPECT_THAT(pieces, ElementsAre(21 * 512));
+  speech->push("world ");
+  EXPECT_THAT(pieces, ElementsAre(21 * 512, 4 * 512));
+  speech->push(many("hello ", 10));
+  EXPECT_THAT(pieces, ElementsAre(21 * 512, 4 * 512, 25 * 512));
+  EXPECT_GE(speech->finish().frames, 85);
+}
+
+TEST_F(SpeechTest, TheFirstPieceMayWaitForTheSecond) {
+  const auto at_once = stream({many("hello ", 20)});
+  options_.hold_first = true;
+  const auto together = stream({many("hello ", 20)});
+  ASSERT_GT(together.size(), 1u);
+  EXPECT_EQ(at_once[0].size(), 21u * 512);
+  EXPECT_EQ(together[0].size(), 25u * 512);
+  EXPECT_EQ(joined(together).size(), joined(at_once).size());
+}
+
+/// The decoding loop of 300 places with all their padding, chunk by chunk, for one text.
+class Reference {
+ public:
+  explicit Reference(const fs::path& folder)
+      : weights_(open_safetensors_folder(folder)),
+        vocos_weights_(open_safetensors(folder / "assets/vocos.safetensors")),
+        backend_(make_cpu_backend({.num_threads = 1, .isa = ""})),
+        decoder_(read_speech_config(folder / "config.json"), *weights_, store_),
+        dvae_(*weights_, store_),
+        vocos_(*vocos_weights_, store_) {}
+
+  std::vector<float> say(const std::vector<int32_t>& text, std::span<const float> state, const SpeechOptions& options,
+                         int32_t start, int32_t padding) {
+    Arena arena;
+    Context ctx{*backend_, arena, Precision::kExact, nullptr};
+    const SpeechConfig& c = decoder_.config();
+    std::vector<int32_t> ids = {start, static_cast<int32_t>(c.speaker_id)};
+    ids.insert(ids.end(), text.begin(), text.end());
+    ids.push_back(static_cast<int32_t>(c.text_end_id));
+    ids.resize(static_cast<size_t>(c.slots()), padding);
+    const std::vector<float> voice = decoder_.speaker(ctx, state);
+    std::mt19937_64 random(options.seed);
+    SpeechCache cache(c);
+    std::vector<CodeFrame> frames;
+    bool ended = false;
+    const auto text_tokens = static_cast<int64_t>(text.size());
+    for (int64_t round = 0; !ended && static_cast<int64_t>(frames.size()) < options.max_frames; ++round) {
+      const int64_t begin = round == 0 ? 0 : std::min(2 + 10 * round, c.slots());
+      const int64_t end = std::min(12 + 10 * round, c.slots());
+      if (begin < end) {
+        decoder_.prefill_text(ctx, cache,
+                              std::span(ids).subspan(static_cast<size_t>(begin), static_cast<size_t>(end - begin)),
+                              begin, voice);
+      }
+      for (int i = 0; i < 25 && !ended && static_cast<int64_t>(frames.size()) < options.max_frames; ++i) {
+        const Tensor logits = decoder_.step(ctx, cache, frames.empty() ? nullptr : &frames.back(), text_tokens);
+        CodeFrame frame;
+        for (int q = 0; q < kCodebooks; ++q) {
+          // No end in the first ten frames of a round, nor while chunks of ten are still to come.
+          const bool open = i < 10 || 10 * (round + 1) <= text_tokens;
+          const auto p = code_probabilities(std::span(logits.f32_row(q), static_cast<size_t>(logits.dim(1))), q, frames,
+                                            options.sampling, open ? c.end_code() : -1);
+          frame[static_cast<size_t>(q)] = draw(p, random);
+          ended = ended || frame[static_cast<size_t>(q)] == c.end_code();
+        }
+        if (!ended) frames.push_back(frame);
+      }
+    }
+    return vocos_.decode(ctx, dvae_.decode(ctx, frames));
+  }
+
+ private:
+  static int32_t draw(const std::vector<float>& p, std::mt19937_64& random) {
+    double total = 0;
+    for (const float x : p)
+      total += x;
+    double at = static_cast<double>(random() >> 11) * 0x1p-53 * total;
+    int32_t last = 0;
+    for (size_t i = 0; i < p.size(); ++i) {
+      if (p[i] <= 0) continue;
+      last = static_cast<int32_t>(i);
+      if (at < p[i]) break;
+      at -= p[i];
+    }
+    return last;
+  }
+
+  std::unique_ptr<WeightSource> weights_, vocos_weights_;
+  std::unique_ptr<Backend> backend_;
+  ConvertedStore store_;
+  SpeechDecoder decoder_;
+  Dvae dvae_;
+  Vocos vocos_;
+};
+
+TEST_F(SpeechTest, TextThatComesInPiecesGetsTheCodesOfThePaddedWhole) {
+  Reference reference(folder_);
+  for (const size_t words : {1, 9, 10, 11, 15}) {
+    // The words of a row are tokens 3 in the vocabulary of this test.
+    const std::vector<int32_t> tokens(words, 3);
+    const auto expected = reference.say(tokens, speaker_, options_, 2, 0);
+    const auto got = say(many("hello ", static_cast<int>(words)));
+    ASSERT_EQ(got.size(), expected.size()) << words;
+    double error = 0, norm = 0;
+    for (size_t i = 0; i < got.size(); ++i) {
+      error += std::pow(got[i] - expected[i], 2);
+      norm += std::pow(expected[i], 2);
+    }
+    EXPECT_LT(error, 1e-8 * norm) << words;
+  }
+}
+
+TEST_F(SpeechTest, LongTextsGoOnInSegments) {
+  SpeechResult sentences, words, commas;
+  say(many("hello world. ", 24), &sentences);  // 72 tokens: cuts from 16 on, of which 5 are carried over
+  EXPECT_GE(sentences.segments, 4);
+  say(many("hello ", 100), &words);  // cuts at 32
+  EXPECT_GE(words.segments, 3);
+  EXPECT_LE(words.segments, 4);
+  // Without any white space nothing is lost either.
+  SpeechResult row;
+  say(many("..........", 10), &row);
+  EXPECT_GE(row.segments, 3);
+}
+
+TEST_F(SpeechTest, ChecksWhatItMakes) {
+  options_.check = true;
+  SpeechResult result;
+  const auto first = say("Hello worlds.", &result);
+  EXPECT_EQ(first, say("Hello worlds."));
+}
+
+TEST_F(SpeechTest, AThreadSpeaksTheSame) {
+  const std::string text = many("Hello worlds. ", 12);
+  const auto expected = joined(stream({text}));
+  const auto maker = SpeechMaker::load(folder_, {.num_threads = 1, .isa = ""});
+  std::vector<float> samples;
+  const auto take = [&](std::span<const float> part) { samples.insert(samples.end(), part.begin(), part.end()); };
+  {
+    SpeechThread thread(maker->stream(speaker_, options_, take));
+    for (const std::string& byte : bytes_of(text))
+      thread.push(byte);
+    EXPECT_EQ(thread.finish().samples, static_cast<int64_t>(expected.size()));
+  }
+  EXPECT_EQ(samples, expected);
+  // What is abandoned ends without the rest; errors come back.
+  {
+    SpeechThread abandoned(maker->stream(speaker_, options_, take));
+    abandoned.push("Hello.");
+  }
+  std::atomic<bool> cancel = true;
+  SpeechThread cancelled(maker->stream(speaker_, options_, take, &cancel));
+  EXPECT_THROW(
+      {
+        cancelled.push("Hello.");
+        cancelled.finish();
+      },
+      Error);
+}
+
+TEST_F(SpeechTest, TheVocoderComesFromATorchFileToo) {
+  const auto expected = say("Hello.");
+  std::vector<TorchEntry> entries;
+  {
+    const auto source = open_safetensors(folder_ / "assets/vocos.safetensors");
+    for (const StoredTensor& tensor : source->tensors()) {
+      const auto shape = tensor.view.shape();
+      entries.push_back(
+          {tensor.name,
+           "FloatStorage",
+           {shape.begin(), shape.end()},
+           {},
+           0,
+           std::string(static_cast<const char*>(tensor.view.data), static_cast<size_t>(tensor.view.bytes()))});
+    }
+  }
+  fs::remove(folder_ / "assets/vocos.safetensors");
+  std::ofstream(folder_ / "assets/Vocos.pt", std::ios::binary) << torch_file(entries);
+  EXPECT_EQ(say("Hello."), expected);
 }
 
 TEST_F(SpeechTest, ASpeakerIsHeard) {
