@@ -102,19 +102,35 @@ constexpr std::array kOptions = {
     OptionRow{"speak", "-p,--prompt", "TEXT", kInput, &Options::prompt,
               "text to speak; `-` or nothing reads standard input"},
     OptionRow{"speak", "-f,--file", "FILE", kInput, &Options::prompt_file, "read the text from a file"},
+    OptionRow{"run", "--mode",
+              "audio-assistant|role-play|voice-clone|instruct|mimick|asr|translate|speaker|caption|scene", kPrompt,
+              &Options::mode, "a published prompt of MiniCPM-o 2.6 around question and sound (docs/sound.md)"},
+    OptionRow{"run", "--language", "en|zh", kPrompt, &Options::language,
+              "language of the prompts that --mode and --voice bring along; default: en"},
     OptionRow{"run", "--speak", "FILE", kOutput, &Options::speak,
-              "speak the answer into this WAV file, too (MiniCPM-o 2.6)"},
+              "speak the answer while it is written, into this sound file (MiniCPM-o 2.6)"},
     OptionRow{"run", "--voice", "FILE", kOutput, &Options::voice,
-              "sound file with some seconds of the voice to speak in; default: the model's own"},
-    OptionRow{"speak", "--voice", "FILE", kInput, &Options::voice,
-              "sound file with some seconds of the voice to use; default: the model's own"},
+              "sound file with some seconds of the voice to speak in, or female or male for the clips of the model's "
+              "folder; default: the model's own"},
+    OptionRow{
+        "speak", "--voice", "FILE", kInput, &Options::voice,
+        "sound file with some seconds of the voice to use, or female or male for the clips of the model's folder; "
+        "default: the model's own"},
+    OptionRow{"speak", "--instruct", "TEXT", kInput, &Options::instruct,
+              "describe the voice in words instead of --voice"},
     OptionRow{"speak", "--language", "en|zh", kInput, &Options::language,
               "language of the prompts around the text; default: en"},
     OptionRow{"speak", "-s,--seed", "N", kInput, &Options::seed,
               "seed of the draws; the same seed gives the same speech; default: another one each time", kFree, 0,
               std::numeric_limits<int64_t>::max()},
+    OptionRow{"run speak", "--numbers", "words|digits", kOutput, &Options::numbers,
+              "speak 25 as twenty five, or digit by digit as the official code does; default: words"},
+    OptionRow{"run speak", "--check-speech", "", kOutput, &Options::check_speech,
+              "make speech anew where it is silence or one sound for too long"},
     OptionRow{"speak", "-o,--out", "FILE", kOutput, &Options::out,
-              "WAV file to write (24 kHz, mono, 16 bits), or `-` for raw samples as they are made", kRequired},
+              "sound file to write (.wav, .mp3, .flac, .ogg, .opus, .m4a; 24 kHz, mono), or `-` for raw samples of 16 "
+              "bits as they are made",
+              kRequired},
 
     OptionRow{"inspect", "--tensors", "", kOutput, &Options::tensors, "list every tensor"},
 
@@ -275,6 +291,7 @@ constexpr std::array kVerbs = {
             "minicpm run model/ -p 'What is in this picture?' --image photo.jpg\n"
             "minicpm run model.gguf --image a.png --image b.png -p 'What has changed?' --json\n"
             "minicpm run model/ --video clip.mp4 -p 'What happens?' --fps 5\n"
+            "minicpm run model/ --mode role-play --voice actor.wav -p 'Who are you?' --speak answer.mp3\n"
             "cat page.png | minicpm run model/ --image - -p 'Read the text.'",
             run_run},
     VerbRow{"transcribe", "MODEL FILE...", "write down what is said",
@@ -288,9 +305,11 @@ constexpr std::array kVerbs = {
     VerbRow{"speak", "MODEL -o FILE [-p TEXT]", "read a text aloud",
             "Speaks the text with the speech decoder of MiniCPM-o 2.6, in the model's own voice or in that of a\n"
             "clip. MODEL is its Hugging Face folder, with assets/chattts_tokenizer and the vocoder's weights in\n"
-            "assets/vocos.safetensors. Long texts are spoken in parts that end where sentences do.",
+            "assets/Vocos.pt or assets/vocos.safetensors. Long texts are spoken in parts that end where sentences\n"
+            "do, each going on from the one before it.",
             "minicpm speak model/ -p 'Good morning.' -o morning.wav\n"
             "minicpm speak model/ -f letter.txt --voice me.wav -o letter.wav --seed 7\n"
+            "minicpm speak model/ -p 'Hello.' --instruct 'Speak like an old sailor.' -o hello.opus\n"
             "minicpm speak model/ -p 'Hello.' -o - | aplay -f S16_LE -r 24000",
             run_speak},
     VerbRow{"inspect", "MODEL", "show what a model file holds",

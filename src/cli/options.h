@@ -58,7 +58,10 @@ struct Options {
   std::vector<std::string> cases;  // verify
   std::vector<std::string> files;  // transcribe
   std::string format, language;    // transcribe, speak
-  std::string voice, speak;        // speak, run
+  std::string voice, speak, mode;  // speak, run
+  std::string numbers;             // speak, run: "words", "digits" or empty
+  std::string instruct;            // speak
+  bool check_speech = false;       // speak, run
   std::optional<double> window;    // transcribe
   std::string data;                // verify
   std::string out, type;           // merge

@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <optional>
 
 #include "base/error.h"
 #include "cli/answer_printer.h"
@@ -10,6 +11,7 @@
 #include "cli/terminal.h"
 #include "cli/verbs.h"
 #include "cli/voice.h"
+#include "engine/audio_modes.h"
 #include "engine/chat.h"
 
 namespace minicpm::cli {
@@ -22,6 +24,33 @@ constexpr int64_t kRoomBesideVideos = 4096;
   fail(ErrorCode::kInvalidRequest, "{} is not supported by this build yet", flag);
 }
 
+/// A mode asks a question of its own, or takes a sound for one.
+bool is_one_shot(const Options& options) {
+  return options.prompt || !options.prompt_file.empty() || !options.mode.empty();
+}
+
+/// What --speak, --mode and --voice need of each other.
+void check_speech(const Options& options) {
+  if (!options.speak.empty()) {
+    check_speech_target(options.speak);
+    if (options.speak == "-") fail(ErrorCode::kInvalidRequest, "--speak needs a file: standard output has the answer");
+    if (!is_one_shot(options)) fail(ErrorCode::kInvalidRequest, "--speak needs a question (-p or -f)");
+  } else if (options.check_speech || !options.numbers.empty()) {
+    fail(ErrorCode::kInvalidRequest, "--check-speech and --numbers go with --speak");
+  }
+  if (!options.voice.empty()) {
+    if (options.mode.empty() && options.speak.empty()) {
+      fail(ErrorCode::kInvalidRequest, "--voice goes with --speak or --mode");
+    }
+    if (!options.mode.empty() && !audio_mode(options.mode).has_voice()) {
+      fail(ErrorCode::kInvalidRequest, "--mode {} takes no --voice", options.mode);
+    }
+  }
+  if (!options.language.empty() && options.mode.empty() && options.speak.empty()) {
+    fail(ErrorCode::kInvalidRequest, "--language goes with --mode or --speak");
+  }
+}
+
 void check_options(const Options& options) {
   if (options.prompt && !options.prompt_file.empty()) {
     fail(ErrorCode::kInvalidRequest, "--prompt and --file exclude each other");
@@ -32,17 +61,9 @@ void check_options(const Options& options) {
     readers += media.file == "-" ? 1 : 0;
   }
   video_sampling(options);
-  if (!options.speak.empty()) {
-    check_speech_target(options.speak);
-    if (options.speak == "-") fail(ErrorCode::kInvalidRequest, "--speak needs a file: standard output has the answer");
-    if (!options.prompt && options.prompt_file.empty()) {
-      fail(ErrorCode::kInvalidRequest, "--speak needs a question (-p or -f)");
-    }
-  } else if (!options.voice.empty()) {
-    fail(ErrorCode::kInvalidRequest, "--voice goes with --speak");
-  }
+  check_speech(options);
   if (readers > 1) fail(ErrorCode::kInvalidRequest, "standard input (`-`) can be read for one thing only");
-  const bool one_shot = options.prompt || !options.prompt_file.empty();
+  const bool one_shot = is_one_shot(options);
   if (readers == 1 && !one_shot) {
     fail(ErrorCode::kInvalidRequest, "a file from standard input needs a question (-p): a chat reads its lines there");
   }
@@ -95,12 +116,35 @@ std::string question(const Options& options) {
   return text;
 }
 
+/// System message, the message that sets the voice, and the question with its media.
+std::vector<Message> messages_of(const Options& options, const std::string& text,
+                                 const std::vector<NamedMedia>& media) {
+  std::vector<Message> messages;
+  if (options.system) messages.push_back({"system", {ContentPart::from_text(*options.system)}});
+  const bool spoken = !options.speak.empty();
+  if (options.mode.empty() && !spoken) {
+    messages.push_back({"user", message_content(media, text)});
+    return messages;
+  }
+  const AudioMode& mode = audio_mode(options.mode.empty() ? "audio-assistant" : options.mode);
+  const PromptLanguage language = prompt_language(options.language);
+  if (mode.has_voice()) {
+    const auto clip = voice_clip(options);
+    messages.push_back(voice_message(mode, language, clip ? &*clip : nullptr));
+  }
+  std::vector<ContentPart> parts;
+  for (const NamedMedia& one : media)
+    parts.insert(parts.end(), one.parts.begin(), one.parts.end());
+  messages.push_back(task_message(mode, language, text, std::move(parts)));
+  return messages;
+}
+
 int answer_once(Engine& engine, const Options& options, const std::string& text, const std::vector<NamedMedia>& media) {
   const bool thinking = options.think == "on";
   const uint64_t seed = choose_seed(options);
   ChatRequest request;
-  if (options.system) request.messages.push_back({"system", {ContentPart::from_text(*options.system)}});
-  request.messages.push_back({"user", message_content(media, text)});
+  request.messages = messages_of(options, text, media);
+  request.speech = !options.speak.empty() || !options.mode.empty();
   request.sampling = sampling_params(options, engine, thinking, seed);
   request.stop = options.stop;
   request.thinking = thinking;
@@ -108,18 +152,16 @@ int answer_once(Engine& engine, const Options& options, const std::string& text,
     request.json_schema = parse_json(read_text(options.json_schema), options.json_schema);
   }
   if (options.max_slices) request.max_slices = static_cast<int>(*options.max_slices);
-  std::unique_ptr<SpeechMaker> speech;
-  std::vector<float> speaker;
-  if (!options.speak.empty()) {
-    speech = load_speech(options);
-    request.messages.insert(request.messages.begin() + (options.system ? 1 : 0), voice_message(options.voice, false));
-    speaker = engine.speaker_state(request);
-    request.speech = true;
-  }
 
   AnswerPrinter printer(!options.json && !options.no_stream);
   const Answering answering;
-  const ChatResult result = engine.chat(request, printer.on_delta(), answering.cancel());
+  std::optional<SpokenAnswer> spoken;
+  OnDelta on_delta = printer.on_delta();
+  if (!options.speak.empty()) {
+    spoken.emplace(options, engine.speaker_state(request), seed, answering.cancel());
+    on_delta = spoken->on_delta(std::move(on_delta));
+  }
+  const ChatResult result = engine.chat(request, on_delta, answering.cancel());
   if (options.json) {
     print_json(result_json(options, result, seed));
   } else {
@@ -127,9 +169,7 @@ int answer_once(Engine& engine, const Options& options, const std::string& text,
   }
   if (options.verbose) print_timings(engine, result);
   if (result.finish_reason == FinishReason::kCancelled) return kExitInterrupted;
-  if (speech != nullptr && speak_to(*speech, result.text, speaker, seed, options.speak, options.json).segments == 0) {
-    note("there is nothing to speak in the answer\n");
-  }
+  if (spoken && spoken->finish().segments == 0) note("there is nothing to speak in the answer\n");
   return kExitOk;
 }
 
@@ -137,8 +177,9 @@ int answer_once(Engine& engine, const Options& options, const std::string& text,
 
 int run_run(const Options& options) {
   check_options(options);
-  const bool one_shot = options.prompt || !options.prompt_file.empty();
-  const std::string text = one_shot ? question(options) : std::string();
+  const bool one_shot = is_one_shot(options);
+  const bool asked = options.prompt || !options.prompt_file.empty();
+  const std::string text = asked ? question(options) : std::string();
   // Files first: a wrong path is told before a large model is loaded.
   std::vector<OpenedMedia> opened;
   for (const MediaFile& media : options.media)

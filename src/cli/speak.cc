@@ -1,4 +1,4 @@
-// `speak`: a text to a sound file, in the model's own voice or in that of a clip.
+// `speak`: a text to a sound file, in the model's own voice, in that of a clip, or in one described in words.
 #include <fmt/format.h>
 
 #include "base/error.h"
@@ -6,6 +6,7 @@
 #include "cli/terminal.h"
 #include "cli/verbs.h"
 #include "cli/voice.h"
+#include "engine/audio_modes.h"
 #include "media/vocoder_mel.h"
 
 namespace minicpm::cli {
@@ -20,15 +21,34 @@ std::string text_to_speak(const Options& options) {
   return text;
 }
 
+/// The published prompts for reading a text; described voices have none of their own for it, so the description goes
+/// in front.
+ChatRequest reading_request(const Options& options, const std::string& text) {
+  const PromptLanguage language = prompt_language(options.language);
+  const AudioMode& clone = audio_mode("voice-clone");
+  ChatRequest request;
+  request.speech = true;
+  Message reading = task_message(clone, language, text, {});
+  if (!options.instruct.empty()) {
+    reading.content.insert(reading.content.begin(), ContentPart::from_text(options.instruct));
+  } else {
+    const auto clip = voice_clip(options);
+    request.messages.push_back(
+        voice_message(clip ? clone : audio_mode("audio-assistant"), language, clip ? &*clip : nullptr));
+  }
+  request.messages.push_back(std::move(reading));
+  return request;
+}
+
 }  // namespace
 
 int run_speak(const Options& options) {
   check_speech_target(options.out);
+  if (!options.instruct.empty() && !options.voice.empty()) {
+    fail(ErrorCode::kInvalidRequest, "--instruct and --voice exclude each other");
+  }
   const std::string text = text_to_speak(options);
-  ChatRequest request;
-  request.messages = {voice_message(options.voice, options.language == "zh"),
-                      {"user", {ContentPart::from_text("Please read the text below."), ContentPart::from_text(text)}}};
-  request.speech = true;
+  const ChatRequest request = reading_request(options, text);
   const auto maker = load_speech(options);
   std::vector<float> speaker;
   {
@@ -36,7 +56,13 @@ int run_speak(const Options& options) {
     speaker = engine->speaker_state(request);
   }
   const uint64_t seed = choose_seed(options);
-  const SpeechResult result = speak_to(*maker, text, speaker, seed, options.out, options.json);
+  SpeechOptions speech = speech_options(options, seed);
+  speech.streaming = options.out == "-";
+  const Answering interruptible;
+  SoundTarget target(options.out, progress_style(options.json || options.out == "-"));
+  const auto take = [&](std::span<const float> part) { target.add(part); };
+  const SpeechResult result = maker->say(text, speaker, speech, take, interruptible.cancel());
+  target.finish(result);
   if (result.segments == 0) fail(ErrorCode::kInvalidRequest, "there is nothing to speak in the text");
   if (options.out == "-") return kExitOk;
   const double seconds = static_cast<double>(result.samples) / static_cast<double>(kSpeechRate);
@@ -45,6 +71,7 @@ int run_speak(const Options& options) {
                 {"seconds", seconds},
                 {"frames", result.frames},
                 {"segments", result.segments},
+                {"redrawn", result.redrawn},
                 {"cut_short", result.cut_short},
                 {"seed", seed}});
   } else {

@@ -2,39 +2,37 @@
 
 #include <fmt/format.h>
 
+#include <filesystem>
+
 #include "base/error.h"
 #include "base/file_map.h"
-#include "cli/progress.h"
 #include "cli/request.h"
 #include "cli/terminal.h"
 #include "io/model_files.h"
 #include "media/sound.h"
+#include "media/sound_writer.h"
 #include "media/vocoder_mel.h"
 #include "media/wav.h"
 
 namespace minicpm::cli {
 
-Message voice_message(const std::string& voice, bool chinese) {
-  Message message{"user", {}};
-  if (voice.empty() || voice == "default") {
-    ContentPart part = ContentPart::from_text(
-        chinese ? "Use the <reserved_53> voice.作为助手，你将使用这种声音风格说话。"
-                : "Use the <reserved_53> voice.You are a helpful assistant with the above voice style.");
-    part.control = true;  // <reserved_53> is a token
-    message.content.push_back(std::move(part));
-    return message;
+std::optional<std::vector<float>> voice_clip(const Options& options) {
+  std::filesystem::path file = options.voice;
+  if (file.empty() || file == "default") return std::nullopt;
+  if (file == "female" || file == "male") {
+    file = find_model_files(options.model, "").folder / "assets/ref_audios" / (options.voice + "_example.wav");
+    if (!std::filesystem::exists(file)) {
+      fail(ErrorCode::kNotFound, "{}: no such file; it comes with the web demonstration of MiniCPM-o 2.6",
+           file.string());
+    }
   }
-  Sound clip = read_sound(voice);
-  if (clip.samples.empty()) fail(ErrorCode::kBadFile, "{}: holds no sound", voice);
-  message.content.push_back(
-      ContentPart::from_text(chinese ? "模仿输入音频中的声音特征。" : "Clone the voice in the provided audio prompt."));
-  message.content.push_back(ContentPart::from_sound(std::move(clip.samples)));
-  return message;
+  Sound clip = read_sound(file);
+  if (clip.samples.empty()) fail(ErrorCode::kBadFile, "{}: holds no sound", file.string());
+  return std::move(clip.samples);
 }
 
 void check_speech_target(const std::string& out) {
-  if (out == "-" || out.ends_with(".wav")) return;
-  fail(ErrorCode::kInvalidRequest, "{}: speech is written as .wav, or as raw samples to `-`", out);
+  if (out != "-") sound_format(out);
 }
 
 std::unique_ptr<SpeechMaker> load_speech(const Options& options) {
@@ -45,36 +43,55 @@ std::unique_ptr<SpeechMaker> load_speech(const Options& options) {
   return SpeechMaker::load(files.folder, engine_options(options).backend);
 }
 
-SpeechResult speak_to(SpeechMaker& maker, const std::string& text, std::span<const float> speaker, uint64_t seed,
-                      const std::string& out, bool quiet) {
+SpeechOptions speech_options(const Options& options, uint64_t seed) {
   SpeechOptions speech;
   speech.seed = seed;
-  speech.streaming = out == "-";
-  std::vector<float> samples;
-  int64_t made = 0;
-  const Answering interruptible;
-  ProgressOptions bar;
-  bar.label = "speaking";
-  bar.unit_name = "samples";
-  bar.style = progress_style(quiet || out == "-");
-  Progress progress(0, bar);
-  const SpeechResult result = maker.say(
-      text, speaker, speech,
-      [&](std::span<const float> part) {
-        made += static_cast<int64_t>(part.size());
-        if (out == "-") {
-          print(pcm16(part));
-          flush_output();
-        } else {
-          samples.insert(samples.end(), part.begin(), part.end());
-        }
-        progress.update(made);
-      },
-      interruptible.cancel());
-  progress.finish();
-  if (result.segments == 0) return result;
-  if (out != "-") write_file_atomically(out, wav_file(samples, static_cast<int>(kSpeechRate)));
+  speech.check = options.check_speech;
+  if (options.numbers == "digits") speech.text.digits = SpokenDigits::kOneByOne;
+  return speech;
+}
+
+SoundTarget::SoundTarget(std::string file, ProgressOptions::Style style)
+    : file_(std::move(file)), progress_(0, {.label = "speaking", .unit_name = "samples", .style = style}) {}
+
+void SoundTarget::add(std::span<const float> samples) {
+  made_ += static_cast<int64_t>(samples.size());
+  if (file_ == "-") {
+    print(pcm16(samples));
+    flush_output();
+  } else {
+    samples_.insert(samples_.end(), samples.begin(), samples.end());
+  }
+  progress_.update(made_);
+}
+
+void SoundTarget::finish(const SpeechResult& result) {
+  progress_.finish();
+  if (result.segments == 0) return;
+  if (file_ != "-") {
+    write_file_atomically(file_, encode_sound(samples_, static_cast<int>(kSpeechRate), sound_format(file_)));
+  }
   if (result.cut_short) note("a part of the text did not end by itself and was cut\n");
+}
+
+SpokenAnswer::SpokenAnswer(const Options& options, std::span<const float> speaker, uint64_t seed,
+                           const std::atomic<bool>* cancel)
+    : maker_(load_speech(options)),
+      target_(options.speak, ProgressOptions::Style::kQuiet),
+      thread_(maker_->stream(
+          speaker, speech_options(options, seed), [this](std::span<const float> part) { target_.add(part); }, cancel)) {
+}
+
+OnDelta SpokenAnswer::on_delta(OnDelta next) {
+  return [this, next = std::move(next)](const TextDelta& delta) {
+    if (next) next(delta);
+    if (!delta.reasoning) thread_.push(delta.text);
+  };
+}
+
+SpeechResult SpokenAnswer::finish() {
+  const SpeechResult result = thread_.finish();
+  target_.finish(result);
   return result;
 }
 

@@ -189,13 +189,73 @@ TEST_F(AudioTest, AnswersCanBeSpoken) {
   const Outcome other = ask({"--speak", path("b.wav"), "--voice", write_tone("voice.wav", 1, 300)});
   ASSERT_EQ(other.exit_code, 0) << other.err;
   EXPECT_NE(read_all(path("b.wav")), read_all(path("a.wav")));
-  expect_error(minicpm({"run", hearing_, "-p", "x", "--speak", "a.ogg"}), 2, ".wav");
+  expect_error(minicpm({"run", hearing_, "-p", "x", "--speak", "a.txt"}), 2, "written as .wav, .mp3");
   expect_error(minicpm({"run", hearing_, "-p", "x", "--voice", sound_name()}), 2, "--voice goes with --speak");
   expect_error(minicpm({"run", hearing_, "--speak", path("c.wav")}), 2, "needs a question");
 }
 
+TEST_F(AudioTest, SpeechHasTheFormatOfItsFile) {
+  const std::string wav = path("a.wav"), flac = path("a.flac");
+  for (const std::string& file : {wav, flac}) {
+    const Outcome outcome = minicpm({"speak", hearing_, "-p", "Hello. Good mornings.", "-o", file, "--seed", "7"});
+    ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+  }
+  EXPECT_TRUE(read_all(flac).starts_with("fLaC"));
+  EXPECT_LT(read_all(flac).size(), read_all(wav).size());
+  // Lossless: what is heard is the same.
+  EXPECT_EQ(run({"--audio", flac}).at("tokens"), run({"--audio", wav}).at("tokens"));
+}
+
+TEST_F(AudioTest, SpeechFollowsItsOptions) {
+  const auto speak = [&](const std::string& text, std::vector<std::string> arguments) {
+    std::vector<std::string> words = {"speak", hearing_, "-o", path("a.wav"), "--seed", "7", "--json", "-p", text};
+    words.insert(words.end(), arguments.begin(), arguments.end());
+    const Outcome outcome = minicpm(words);
+    EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+    return read_all(path("a.wav"));
+  };
+  const std::string plain = speak("Hello.", {});
+  EXPECT_EQ(speak("Hello.", {"--numbers", "digits"}), plain);  // there are none
+  EXPECT_NE(speak("Hello.", {"--instruct", "Speak like an old sailor."}), plain);
+  EXPECT_NE(speak("Hello.", {"--language", "zh"}), plain);
+  speak("Hello.", {"--check-speech"});
+}
+
+TEST_F(AudioTest, ModesBringTheirPrompts) {
+  const std::string sound = write_tone("a.wav", 1, 440);
+  const auto ask = [&](std::vector<std::string> arguments) {
+    std::vector<std::string> words = {"run", hearing_, "--json", "-n", "8", "--greedy"};
+    words.insert(words.end(), arguments.begin(), arguments.end());
+    const Outcome outcome = minicpm(words);
+    EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+    return parse_json(outcome.out, "the output");
+  };
+  // The published prompt of a mode is what one could write oneself.
+  const Json mode = ask({"--mode", "asr", "--audio", sound});
+  const Json written =
+      ask({"-p", "Please listen to the audio snippet carefully and transcribe the content.\n", "--audio", sound});
+  EXPECT_EQ(mode.at("tokens"), written.at("tokens"));
+  EXPECT_EQ(prompt(mode), prompt(written));
+  EXPECT_NE(prompt(ask({"--mode", "asr", "--language", "zh", "--audio", sound})), prompt(mode));
+  EXPECT_EQ(tokens(ask({"--mode", "role-play", "--voice", sound, "--audio", sound})), 50);
+  EXPECT_EQ(tokens(ask({"--mode", "role-play", "-p", "Who are you?"})), 0);
+  EXPECT_EQ(tokens(ask({"--mode", "mimick", "--audio", sound, "--speak", path("b.wav")})), 25);
+
+  expect_error(minicpm({"run", hearing_, "--mode", "asr"}), 2, "needs a sound");
+  expect_error(minicpm({"run", hearing_, "--mode", "asr", "--audio", sound, "-p", "x"}), 2, "takes no text");
+  expect_error(minicpm({"run", hearing_, "--mode", "asr", "--audio", sound, "--voice", sound}), 2, "takes no --voice");
+  expect_error(minicpm({"run", hearing_, "--mode", "voice-clone", "-p", "x"}), 2, "needs a clip");
+  expect_error(minicpm({"run", hearing_, "--mode", "opera", "-p", "x"}), 2, "--mode");
+  expect_error(minicpm({"run", hearing_, "-p", "x", "--check-speech"}), 2, "go with --speak");
+}
+
 TEST_F(AudioTest, SpeakRefuses) {
-  expect_error(minicpm({"speak", hearing_, "-p", "Hello.", "-o", path("a.mp3")}), 2, "written as .wav");
+  expect_error(minicpm({"speak", hearing_, "-p", "Hello.", "-o", path("a.txt")}), 2, "written as .wav, .mp3");
+  expect_error(minicpm({"speak", hearing_, "-p", "Hello.", "-o", path("a.wav"), "--voice", "female"}), 3,
+               "female_example.wav: no such file");
+  expect_error(
+      minicpm({"speak", hearing_, "-p", "x", "-o", path("a.wav"), "--voice", "v.wav", "--instruct", "Slowly."}), 2,
+      "exclude each other");
   expect_error(minicpm({"speak", hearing_, "-p", " ", "-o", path("a.wav")}), 2, "nothing to speak");
   expect_error(minicpm({"speak", gguf_, "-p", "Hello.", "-o", path("a.wav")}), 2, "Hugging Face folder");
   expect_error(minicpm({"speak", hearing_, "-p", "Hello.", "-o", path("a.wav"), "--voice", path("none.wav")}), 3,
