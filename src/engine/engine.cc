@@ -93,21 +93,6 @@ class EngineImpl : public Engine {
   const SipKey media_key_ = SipKey::random();         // so that nobody can prepare two pictures with one digest
 };
 
-/// Gives a sequence back to the loop when the answer is over, however it ends.
-class Lease {
- public:
-  Lease(StepLoop& loop, Sequence& sequence, StepLoop::After after)
-      : loop_(&loop), sequence_(&sequence), after_(after) {}
-  ~Lease() { loop_->give_back(std::move(*sequence_), after_); }
-  Lease(const Lease&) = delete;
-  Lease& operator=(const Lease&) = delete;
-
- private:
-  StepLoop* loop_;
-  Sequence* sequence_;
-  StepLoop::After after_;
-};
-
 Sequence EngineImpl::begin_sequence(ModelInput input, const std::string& scope) const {
   Sequence sequence;
   sequence.tokens = std::move(input.tokens);
@@ -137,8 +122,7 @@ std::vector<float> EngineImpl::speaker_state(const ChatRequest& request) {
   }
   Sequence sequence = begin_sequence(std::move(prompt.input), request.cache_scope);
   // Kept, so that an answer to the same request need not compute its prompt again.
-  const Lease lease(loop_, sequence, StepLoop::After::kKeep);
-  return loop_.prefill(sequence)->hidden;
+  return loop_.prefill(sequence, nullptr, StepLoop::After::kKeep)->hidden;
 }
 
 SamplingParams EngineImpl::default_sampling(bool thinking, bool sample) const {
@@ -175,6 +159,11 @@ std::shared_ptr<TokenConstraint> EngineImpl::constraint_of(const ChatRequest& re
 
 FinishReason EngineImpl::search_beams(Sequence& sequence, const SamplingParams& params,
                                       const StepLoop::Callbacks& callbacks, const std::atomic<bool>* cancel) {
+  struct GiveBack {
+    StepLoop& loop;
+    Sequence& sequence;
+    ~GiveBack() { loop.give_back(std::move(sequence), StepLoop::After::kKeep); }  // its numbers stay behind
+  } guard{loop_, sequence};
   std::optional<PromptState> state = loop_.prefill(sequence, cancel);
   if (!state) return FinishReason::kCancelled;
   callbacks.on_begin();
@@ -229,13 +218,12 @@ ChatResult EngineImpl::chat(const ChatRequest& request, const OnDelta& on_delta,
                                                decode_start = Clock::now();
                                                result.timings.ttft_ms = ms_since(start);
                                              }};
-  {
-    const Lease lease(loop_, sequence, StepLoop::After::kKeep);
-    result.finish_reason = beams ? search_beams(sequence, params, callbacks, cancel)
-                                 : loop_.generate(sequence, params, callbacks, cancel, std::move(constraint));
-    result.usage.cached_tokens = std::min(sequence.reused, sequence.prompt_tokens);
-    result.timings.vision_ms = sequence.media_ms;
-  }
+  const int64_t prompt_tokens = sequence.prompt_tokens;
+  result.finish_reason = beams ? search_beams(sequence, params, callbacks, cancel)
+                               : loop_.generate(sequence, params, callbacks, cancel, std::move(constraint),
+                                                StepLoop::After::kKeep);
+  result.usage.cached_tokens = std::min(sequence.reused, prompt_tokens);
+  result.timings.vision_ms = sequence.media_ms;
   answer.finish();
   result.timings.prefill_ms =
       std::chrono::duration<double, std::milli>(decode_start - prefill_start).count() - result.timings.vision_ms;

@@ -11,6 +11,7 @@ namespace minicpm {
 struct StepLoop::Job {
   Sequence* sequence;
   const std::atomic<bool>* cancel;
+  After after;
   std::optional<Sampler> sampler = {};  // none: only the prompt's state is wanted
   int64_t room = 0;                     // tokens that may still be sampled
 
@@ -43,15 +44,16 @@ struct StepLoop::Job {
 StepLoop::StepLoop(Scheduler& scheduler, Runner& runner, std::vector<int32_t> stop_ids)
     : scheduler_(&scheduler), runner_(&runner), stop_ids_(std::move(stop_ids)) {}
 
-std::optional<PromptState> StepLoop::prefill(Sequence& sequence, const std::atomic<bool>* cancel) {
-  Job job{&sequence, cancel};
+std::optional<PromptState> StepLoop::prefill(Sequence& sequence, const std::atomic<bool>* cancel, After after) {
+  Job job{&sequence, cancel, after};
   run(job, {});
   return std::move(job.state);
 }
 
 FinishReason StepLoop::generate(Sequence& sequence, const SamplingParams& params, const Callbacks& callbacks,
-                                const std::atomic<bool>* cancel, std::shared_ptr<TokenConstraint> constraint) {
-  Job job{&sequence, cancel};
+                                const std::atomic<bool>* cancel, std::shared_ptr<TokenConstraint> constraint,
+                                After after) {
+  Job job{&sequence, cancel, after};
   job.sampler.emplace(params, stop_ids_, std::move(constraint));
   job.room = params.max_tokens;
   run(job, callbacks);
@@ -101,12 +103,12 @@ bool StepLoop::deliver(Job& job, std::unique_lock<std::mutex>& lock, const Callb
   return std::ranges::any_of(fresh, callbacks.on_token);
 }
 
-// Takes the sequence back from the scheduler, if need be after the step that computes it.
+// Takes the sequence out of the scheduler, if need be after the step that computes it.
 void StepLoop::leave(Job& job, std::unique_lock<std::mutex>& lock) {
   job.leaving = true;
   while (job.scheduled && turn_taken_)
     job.wait(lock);
-  if (job.scheduled) scheduler_->detach(*job.sequence);
+  if (job.scheduled) withdraw(job);
   std::erase(jobs_, &job);
   if (!turn_taken_) pass_turn();  // others may have relied on this caller to go on
 }
@@ -170,7 +172,7 @@ void StepLoop::step(std::unique_lock<std::mutex>& lock) {
   for (Job* job : jobs_) {
     const bool wanted = !job->finished && !job->leaving;
     if (wanted && !job->scheduled) scheduler_->add(*job->sequence);
-    if (!wanted && job->scheduled) scheduler_->detach(*job->sequence);
+    if (!wanted && job->scheduled) withdraw(*job);
     job->scheduled = wanted;
     if (wanted) active.push_back(job);
   }
@@ -245,19 +247,29 @@ void StepLoop::publish(Job& job) {
   if (job.ended) job.finished = job.ended;
   if (job.error) job.finished = FinishReason::kStop;
   if (!job.finished && job.cancelled()) job.finished = FinishReason::kCancelled;
-  if (!job.finished && !job.leaving) return;
+  if (job.finished || job.leaving) withdraw(job);
+}
+
+// At once where its caller does not want it any more: the others may need its blocks in the next step.
+void StepLoop::withdraw(Job& job) {
   scheduler_->detach(*job.sequence);
   job.scheduled = false;
+  take(*job.sequence, job.after);
+}
+
+// Its numbers stay behind.
+void StepLoop::take(Sequence& sequence, After after) {
+  const int64_t reused = sequence.reused;
+  const double media_ms = sequence.media_ms;
+  if (after == After::kKeep) scheduler_->keep(sequence);
+  if (after == After::kRelease) scheduler_->release(sequence);
+  sequence.reused = reused;
+  sequence.media_ms = media_ms;
 }
 
 void StepLoop::take_returned() {
-  for (Returned& returned : returned_) {
-    if (returned.after == After::kKeep) {
-      scheduler_->keep(returned.sequence);
-    } else {
-      scheduler_->release(returned.sequence);
-    }
-  }
+  for (Returned& returned : returned_)
+    take(returned.sequence, returned.after);
   returned_.clear();
 }
 

@@ -27,8 +27,14 @@ class StepLoop {
  public:
   StepLoop(Scheduler& scheduler, Runner& runner, std::vector<int32_t> stop_ids);
 
-  /// Computes what is pending of `sequence`, which keeps its blocks. Nothing if cancelled.
-  std::optional<PromptState> prefill(Sequence& sequence, const std::atomic<bool>* cancel = nullptr);
+  /// What becomes of a sequence when its caller has what was wanted, however that ends: it stays with the caller, who
+  /// gives it back one day; or what it computed is kept for prompts with the same beginning; or its blocks are freed.
+  /// Blocks that stay with a caller are lost to the others, who fail where they do not suffice.
+  enum class After { kStay, kKeep, kRelease };
+
+  /// Computes what is pending of `sequence`. Nothing if cancelled.
+  std::optional<PromptState> prefill(Sequence& sequence, const std::atomic<bool>* cancel = nullptr,
+                                     After after = After::kStay);
 
   struct Callbacks {
     std::function<bool(const SampledToken&)> on_token;  // each token that is no stop id; true ends the answer
@@ -39,10 +45,9 @@ class StepLoop {
   /// `constraint` belongs to this answer alone.
   FinishReason generate(Sequence& sequence, const SamplingParams& params, const Callbacks& callbacks,
                         const std::atomic<bool>* cancel = nullptr,
-                        std::shared_ptr<TokenConstraint> constraint = nullptr);
+                        std::shared_ptr<TokenConstraint> constraint = nullptr, After after = After::kStay);
 
-  /// Takes a sequence over: what it computed is kept for prompts with the same beginning, or its blocks are freed.
-  enum class After { kKeep, kRelease };
+  /// Takes a sequence over that had stayed with its caller.
   void give_back(Sequence&& sequence, After after);
 
   /// Runs `work` between two steps.
@@ -60,6 +65,8 @@ class StepLoop {
   int64_t compute(const std::vector<Job*>& jobs);
   void sample(Job& job, const StepLogits& row) const;
   void publish(Job& job);
+  void withdraw(Job& job);
+  void take(Sequence& sequence, After after);
   void take_returned();
   void pass_turn();
   void refresh_stats();

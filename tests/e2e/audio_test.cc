@@ -201,7 +201,6 @@ TEST_F(AudioTest, SpeechHasTheFormatOfItsFile) {
     ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
   }
   EXPECT_TRUE(read_all(flac).starts_with("fLaC"));
-  EXPECT_LT(read_all(flac).size(), read_all(wav).size());
   // Lossless: what is heard is the same.
   EXPECT_EQ(run({"--audio", flac}).at("tokens"), run({"--audio", wav}).at("tokens"));
 }

@@ -162,6 +162,18 @@ TEST_F(StepLoopTest, TooLargeForTheContextFailsAlone) {
   EXPECT_EQ(found, expected);
 }
 
+TEST_F(StepLoopTest, AnAnswerThatIsOverHoldsNoBlocks) {
+  for (const StepLoop::After after : {StepLoop::After::kKeep, StepLoop::After::kRelease}) {
+    Sequence first = text_prompt(1200, 7), second = text_prompt(1200, 8);  // not both fit
+    const auto on_token = [&](const SampledToken&) {  // the last token: its caller is slow to take it
+      EXPECT_TRUE(loop_.prefill(second, nullptr, after));
+      return false;
+    };
+    loop_.generate(first, greedy(1), {on_token, {}}, nullptr, nullptr, after);
+  }
+  EXPECT_EQ(free_blocks(), machine_.cache.pool().num_blocks());
+}
+
 TEST_F(StepLoopTest, TheSamePictureIsEncodedOnce) {
   Machine machine(*model_, 2, 64, Precision::kExact);
   Runner runner(*model_, *machine.backend, machine.cache, Precision::kExact, 1 << 20);
