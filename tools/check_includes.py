@@ -15,7 +15,8 @@ RANKS = {
     "models": 4,
     "engine": 5,
     "eval": 6, "train": 6,
-    "server": 7, "cli": 7,
+    "server": 7,
+    "cli": 8,
 }
 # Block formats are read by kernels, and a GGUF file holds a vocabulary: folders of one rank that may be seen anyway
 # would be listed here as (from, to). There are none.
@@ -31,6 +32,7 @@ OWNERS = {
     "kissfft/": {"media"}, "kiss_fft": {"media"}, "libav": {"media"}, "libsw": {"media"},
     "histedit": {"cli"}, "editline/": {"cli"},
     "torch/": {"train"}, "mpi.h": {"dist"},
+    "boost/": {"server"}, "openssl/": {"server"},
 }
 INCLUDE = re.compile(r'^\s*#\s*include\s+([<"])([^>"]+)[>"]')
 

@@ -19,6 +19,8 @@ constexpr std::string_view kInput = "Input";
 constexpr std::string_view kTraining = "Training";
 constexpr std::string_view kAdapter = "Adapter";
 constexpr std::string_view kRun = "Run";
+constexpr std::string_view kServer = "Server";
+constexpr std::string_view kAccess = "Access";
 
 constexpr bool kRequired = true;
 constexpr bool kFree = false;
@@ -27,12 +29,15 @@ constexpr bool kFree = false;
 constexpr std::array kOptions = {
     OptionRow{"run transcribe speak inspect plan tokenize detokenize bench merge train-check", "-m,--model,MODEL",
               "MODEL", kModel, &Options::model, "folder in the Hugging Face layout, or GGUF file", kRequired},
-    OptionRow{"run inspect plan bench train-check", "--mmproj", "FILE", kModel, &Options::mmproj,
+    OptionRow{"serve", "MODEL", "MODEL", kModel, &Options::models,
+              "folder in the Hugging Face layout, or GGUF file; several are chosen by the name in a request",
+              kRequired},
+    OptionRow{"run serve inspect plan bench train-check", "--mmproj", "FILE", kModel, &Options::mmproj,
               "projector file of a GGUF model; default: the mmproj*.gguf beside it"},
-    OptionRow{"run transcribe plan bench", "--lora", "DIR", kModel, &Options::lora,
+    OptionRow{"run serve transcribe plan bench", "--lora", "DIR", kModel, &Options::lora,
               "fine-tuned adapter in the layout of PEFT, applied to the model as it is"},
     OptionRow{"merge", "--lora", "DIR", kModel, &Options::lora, "adapter in the layout of PEFT", kRequired},
-    OptionRow{"run transcribe bench merge", "--lora-scale", "X", kModel, &Options::lora_scale,
+    OptionRow{"run serve transcribe bench merge", "--lora-scale", "X", kModel, &Options::lora_scale,
               "strength of the adapter; default: 1, as it was trained"},
 
     OptionRow{"run", "-p,--prompt", "TEXT", kPrompt, &Options::prompt,
@@ -131,6 +136,27 @@ constexpr std::array kOptions = {
               "sound file to write (.wav, .mp3, .flac, .ogg, .opus, .m4a; 24 kHz, mono), or `-` for raw samples of 16 "
               "bits as they are made",
               kRequired},
+
+    OptionRow{"serve", "--host", "ADDRESS", kServer, &Options::host,
+              "address to listen on; default: 127.0.0.1, which only this machine reaches; 0.0.0.0 or :: is every one"},
+    OptionRow{"serve", "--port", "N", kServer, &Options::port, "default: 8080; 0: any that is free", kFree, 0, 65535},
+    OptionRow{"serve", "--parallel", "N", kServer, &Options::parallel,
+              "requests that are answered at once; 256 more wait; default: 64", kFree, 1, 4096},
+    OptionRow{"serve", "--log", "text|json|off", kServer, &Options::log,
+              "one line for each request on standard error, without prompts and keys; default: text"},
+    OptionRow{"serve", "--api-key", "KEY", kAccess, &Options::api_keys,
+              "requests must bring this key (Authorization: Bearer KEY, or x-api-key: KEY); repeatable; other users of "
+              "the machine can see it in the list of processes"},
+    OptionRow{"serve", "--api-key-file", "FILE", kAccess, &Options::api_key_file,
+              "keys, one a line; the file must not be readable by other users"},
+    OptionRow{"serve", "--insecure", "", kAccess, &Options::insecure, "let other machines ask without a key"},
+    OptionRow{"serve", "--cors", "ORIGIN", kAccess, &Options::cors_origins,
+              "let pages of this site use the server (https://example.org, or * for all); repeatable; default: none"},
+    OptionRow{"serve", "--allow-host", "NAME", kAccess, &Options::allowed_hosts,
+              "name that requests may give in the header Host, for a proxy on this machine; repeatable"},
+    OptionRow{"serve", "--tls-cert", "FILE", kAccess, &Options::tls_certificate,
+              "speak HTTPS with this certificate (PEM, with its chain)"},
+    OptionRow{"serve", "--tls-key", "FILE", kAccess, &Options::tls_key, "the key of the certificate (PEM)"},
 
     OptionRow{"inspect", "--tensors", "", kOutput, &Options::tensors, "list every tensor"},
 
@@ -256,16 +282,16 @@ constexpr std::array kOptions = {
     OptionRow{"help", "VERB", "VERB", kInput, &Options::topic, "verb to explain; without it an overview"},
     OptionRow{"help", "--markdown", "", kOutput, &Options::markdown, "print the whole reference as Markdown"},
 
-    OptionRow{"run transcribe speak bench verify merge train-check train-sft", "-t,--threads", "N", kMachine,
+    OptionRow{"run serve transcribe speak bench verify merge train-check train-sft", "-t,--threads", "N", kMachine,
               &Options::threads, "compute threads; default: one per processor", kFree, 1, 4096},
-    OptionRow{"run transcribe speak plan bench", "-c,--context", "N", kMachine, &Options::context,
+    OptionRow{"run serve transcribe speak plan bench", "-c,--context", "N", kMachine, &Options::context,
               "tokens of context to make room for; default: the model's limit, at most 8192", kFree, 1,
               std::numeric_limits<int32_t>::max()},
-    OptionRow{"run transcribe speak plan bench", "--kv-type", "f16|f32", kMachine, &Options::kv_type,
+    OptionRow{"run serve transcribe speak plan bench", "--kv-type", "f16|f32", kMachine, &Options::kv_type,
               "number format of the KV cache; default: f16"},
-    OptionRow{"run transcribe speak bench", "--exact", "", kMachine, &Options::exact,
+    OptionRow{"run serve transcribe speak bench", "--exact", "", kMachine, &Options::exact,
               "compute in f32 throughout: slower, closest to the reference"},
-    OptionRow{"run transcribe speak bench verify doctor", "--isa", "NAME", kMachine, &Options::isa,
+    OptionRow{"run serve transcribe speak bench verify doctor", "--isa", "NAME", kMachine, &Options::isa,
               "kernels to use, as `minicpm doctor` lists them; default: the best"},
 
     OptionRow{"run", "--no-stream", "", kOutput, &Options::no_stream, "print the answer when it is complete"},
@@ -294,6 +320,20 @@ constexpr std::array kVerbs = {
             "minicpm run model/ --mode role-play --voice actor.wav -p 'Who are you?' --speak answer.mp3\n"
             "cat page.png | minicpm run model/ --image - -p 'Read the text.'",
             run_run},
+    VerbRow{
+        "serve", "MODEL...", "answer requests over HTTP",
+        "Speaks the APIs of OpenAI (/v1/chat/completions, /v1/models), Ollama (/api/...) and Anthropic\n"
+        "(/v1/messages), and llama.cpp's /tokenize, /detokenize, /apply-template, /health and /metrics.\n"
+        "Several models are told apart by the name in a request: the folder's or file's name.\n"
+        "\n"
+        "Only this machine can ask, unless --host says otherwise, which needs an --api-key. Nothing is\n"
+        "fetched from the network, and no request can name a file. Ctrl-C (or SIGTERM) takes no more requests\n"
+        "and lets running answers end for five seconds.",
+        "minicpm serve pico\n"
+        "minicpm serve model/ other.gguf --port 9000\n"
+        "minicpm serve model/ --host 0.0.0.0 --api-key-file keys --tls-cert cert.pem --tls-key key.pem\n"
+        "curl http://127.0.0.1:8080/v1/chat/completions -d '{\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}]}'",
+        run_serve},
     VerbRow{"transcribe", "MODEL FILE...", "write down what is said",
             "Cuts the sound at quiet places into parts of at most 30 seconds and asks a model that hears\n"
             "(MiniCPM-o 2.6) to write each one down, greedily. Times are those of the parts. Silent parts are\n"

@@ -82,6 +82,12 @@ struct Options {
   std::optional<std::string> lora_targets;
   std::vector<std::string> lora_save;
 
+  // serve
+  std::vector<std::string> models, api_keys, cors_origins, allowed_hosts;
+  std::string host, api_key_file, tls_certificate, tls_key, log;
+  std::optional<int64_t> port, parallel;
+  bool insecure = false;
+
   bool markdown = false;
   bool help = false;
 };

@@ -1,0 +1,106 @@
+// `serve`: models behind HTTP, until Ctrl-C or SIGTERM.
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <sstream>
+
+#include "base/error.h"
+#include "base/file_map.h"
+#include "cli/build_info.h"
+#include "cli/request.h"
+#include "cli/terminal.h"
+#include "cli/verbs.h"
+#include "server/server.h"
+
+namespace minicpm::cli {
+namespace {
+
+constexpr size_t kMaxKeyFileBytes = 1u << 20;
+
+/// One key a line; blank lines and lines that begin with # are passed over.
+std::vector<std::string> keys_of_file(const std::string& file) {
+  struct stat status = {};
+  if (stat(file.c_str(), &status) != 0) fail(ErrorCode::kNotFound, "{}: {}", file, std::strerror(errno));
+  if ((status.st_mode & (S_IRWXG | S_IRWXO)) != 0) {
+    fail(ErrorCode::kRefused, "{}: other users can read or write it; `chmod 600` it", file);
+  }
+  std::vector<std::string> keys;
+  std::istringstream lines(read_file(file, kMaxKeyFileBytes));
+  for (std::string line; std::getline(lines, line);) {
+    while (!line.empty() && (line.back() == '\r' || line.back() == ' '))
+      line.pop_back();
+    if (!line.empty() && line[0] != '#') keys.push_back(line);
+  }
+  if (keys.empty()) fail(ErrorCode::kInvalidRequest, "{}: holds no key", file);
+  return keys;
+}
+
+server::ServerOptions server_options(const Options& options) {
+  server::ServerOptions result;
+  if (!options.host.empty()) result.http.host = options.host;
+  result.http.port = static_cast<int>(options.port.value_or(result.http.port));
+  result.http.workers = static_cast<int>(options.parallel.value_or(result.http.workers));
+  result.http.tls_certificate = options.tls_certificate;
+  result.http.tls_key = options.tls_key;
+  result.access.api_keys = options.api_keys;
+  if (!options.api_key_file.empty()) {
+    for (std::string& key : keys_of_file(options.api_key_file))
+      result.access.api_keys.push_back(std::move(key));
+  }
+  result.access.cors_origins = options.cors_origins;
+  result.access.allowed_hosts = options.allowed_hosts;
+  result.insecure = options.insecure;
+  result.log_format = options.log == "off"    ? server::LogFormat::kOff
+                      : options.log == "json" ? server::LogFormat::kJson
+                                              : server::LogFormat::kText;
+  // One call for each line, so that those of several threads stay whole.
+  result.log = [](std::string_view line) { note(one_line(line) + "\n"); };
+  result.version = kVersion;
+  return result;
+}
+
+std::vector<server::ServedModel> load_models(const Options& options) {
+  if (options.models.size() > 1 && !(options.mmproj.empty() && options.lora.empty())) {
+    fail(ErrorCode::kInvalidRequest, "--mmproj and --lora go with a single model");
+  }
+  std::vector<server::ServedModel> models;
+  for (const std::string& model : options.models) {
+    Options one = options;
+    one.model = model;
+    models.push_back(server::load_served_model(model_spec(one), engine_options(options)));
+  }
+  return models;
+}
+
+/// Where the server is, and how to ask it.
+std::string greeting(const Options& options, const server::Server& server) {
+  const bool key = !options.api_keys.empty() || !options.api_key_file.empty();
+  return fmt::format(
+      "{} is ready; try: curl {}/v1/chat/completions{} -d "
+      "'{{\"messages\":[{{\"role\":\"user\",\"content\":\"Hello\"}}]}}'\n",
+      server.url(), server.url(), key ? " -H 'Authorization: Bearer KEY'" : "");
+}
+
+}  // namespace
+
+int run_serve(const Options& options) {
+  const server::ServerOptions settings = server_options(options);
+  server::check_exposure(settings);
+  server::Server server(settings, load_models(options));
+  server::EndSignal end;
+  server.start();
+  print(greeting(options, server));
+  flush_output();
+  end.wait();
+  if (server.stop()) return kExitOk;
+  // An answer that does not end when it is cancelled must not keep the program.
+  note("minicpm: an answer did not end in time\n");
+  std::fflush(nullptr);
+  _exit(kExitGeneral);
+}
+
+}  // namespace minicpm::cli

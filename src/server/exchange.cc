@@ -1,0 +1,118 @@
+// A request that is being answered: what its handler writes, framed for the wire.
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <ctime>
+#include <utility>
+
+#include "server/connection.h"
+
+namespace minicpm::server {
+namespace {
+
+std::string http_date() {
+  return fmt::format("{:%a, %d %b %Y %H:%M:%S} GMT", fmt::gmtime(std::time(nullptr)));
+}
+
+std::string chunk(std::string_view piece) {
+  return fmt::format("{:x}\r\n{}\r\n", piece.size(), piece);
+}
+
+}  // namespace
+
+ExchangeImpl::ExchangeImpl(std::shared_ptr<Connection> connection, HttpRequest request, size_t output_limit,
+                           Manner manner)
+    : connection_(std::move(connection)), request_(std::move(request)), output_limit_(output_limit), manner_(manner) {}
+
+std::string ExchangeImpl::head_of(const HttpResponse& response, bool known_length) const {
+  std::string head = fmt::format("HTTP/1.1 {} {}\r\nDate: {}\r\nX-Request-Id: {}\r\n", response.status,
+                                 reason_phrase(response.status), http_date(), request_.id);
+  if (!response.content_type.empty()) head += fmt::format("Content-Type: {}\r\n", response.content_type);
+  if (known_length) {
+    if (response.status != 204) head += fmt::format("Content-Length: {}\r\n", response.body.size());
+  } else if (manner_.chunked) {
+    head += "Transfer-Encoding: chunked\r\n";
+  }
+  for (const auto* list : {&response.headers, &common_headers}) {
+    for (const Header& header : *list)
+      head += fmt::format("{}: {}\r\n", header.name, header.value);
+  }
+  head += "X-Content-Type-Options: nosniff\r\nCache-Control: no-store\r\n";
+  if (!manner_.keep_alive) head += "Connection: close\r\n";
+  return head + "\r\n";
+}
+
+void ExchangeImpl::post(std::string bytes, bool last) {
+  bytes_out_ += bytes.size();
+  if (last) complete_ = true;
+  connection_->post_output(shared_from_this(), std::move(bytes), last);
+}
+
+void ExchangeImpl::send(HttpResponse response) {
+  status_ = response.status;
+  std::string bytes = head_of(response, true);
+  if (request_.method != "HEAD") bytes += response.body;
+  post(std::move(bytes), true);
+}
+
+void ExchangeImpl::begin(HttpResponse head) {
+  status_ = head.status;
+  std::string bytes = head_of(head, false);
+  if (!head.body.empty()) bytes += manner_.chunked ? chunk(head.body) : head.body;
+  post(std::move(bytes), false);
+}
+
+bool ExchangeImpl::write(std::string_view piece) {
+  if (piece.empty()) return !cancelled_;
+  std::string bytes = manner_.chunked ? chunk(piece) : std::string(piece);
+  {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [this] { return cancelled_ || untaken_ < output_limit_; });
+    if (cancelled_) return false;
+    untaken_ += bytes.size();
+  }
+  post(std::move(bytes), false);
+  return true;
+}
+
+void ExchangeImpl::end() {
+  post(manner_.chunked ? "0\r\n\r\n" : "", true);
+}
+
+void ExchangeImpl::taken(size_t bytes) {
+  {
+    const std::scoped_lock lock(mutex_);
+    untaken_ -= std::min(untaken_, bytes);  // heads are taken, too, but were never counted
+  }
+  changed_.notify_all();
+}
+
+void ExchangeImpl::cancel() {
+  {
+    const std::scoped_lock lock(mutex_);
+    cancelled_ = true;
+  }
+  changed_.notify_all();
+}
+
+void ExchangeImpl::connection_done(HttpApp& app, bool whole) {
+  whole_ = whole;
+  part_done(app);
+}
+
+void ExchangeImpl::part_done(HttpApp& app) {
+  if (--parts_ > 0) return;
+  using Milliseconds = std::chrono::duration<double, std::milli>;
+  constexpr int kClientGone = 499;  // as nginx calls it
+  app.finished({.id = request_.id,
+                .peer = request_.peer,
+                .method = request_.method,
+                .path = request_.path,
+                .note = note,
+                .status = whole_ ? status_.load() : kClientGone,
+                .bytes_out = bytes_out_,
+                .milliseconds = Milliseconds(std::chrono::steady_clock::now() - start_).count()});
+}
+
+}  // namespace minicpm::server

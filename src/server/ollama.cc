@@ -1,0 +1,254 @@
+#include "server/ollama.h"
+
+#include <openssl/sha.h>
+
+#include <algorithm>
+
+#include "models/loaded_model.h"
+
+namespace minicpm::server {
+namespace {
+
+/// What /api/chat and /api/generate share.
+struct OllamaCall {
+  const ServedModel* model = nullptr;
+  ChatRequest chat;
+  bool stream = true;
+};
+
+std::optional<bool> read_think(const Fields& body) {
+  const Json* think = body.find("think");
+  if (think == nullptr) return std::nullopt;
+  if (think->is_boolean()) return think->get<bool>();
+  if (*think == "low" || *think == "medium" || *think == "high") return true;
+  bad_field(body.path("think"), "must be true, false, low, medium or high");
+}
+
+void read_options(const Fields& body, ChatRequest& chat) {
+  const Json none = Json::object();
+  const Fields options = body.object("options").value_or(Fields(none, "options"));
+  check_fields(options,
+               {{"temperature", "top_p", "top_k", "min_p", "repeat_penalty", "seed", "num_predict", "stop"},
+                {"num_ctx", "num_batch", "num_gpu", "main_gpu", "num_thread", "use_mmap", "use_mlock", "low_vram",
+                 "num_keep", "repeat_last_n", "numa", "f16_kv", "vocab_only", "logits_all", "penalize_newline"},
+                {"presence_penalty", "frequency_penalty", "mirostat", "mirostat_tau", "mirostat_eta", "tfs_z",
+                 "typical_p", "embedding_only"}});
+  read_sampling(options, chat.sampling);
+  // -1 and -2 stand for "as many as fit".
+  if (const auto value = options.integer("num_predict", -2, kMaxCount)) {
+    if (*value == 0) bad_field(options.path("num_predict"), "must not be 0");
+    chat.sampling.max_tokens = static_cast<int>(*value < 0 ? kMaxCount : *value);
+  }
+  chat.stop = read_stops(options, "stop");
+}
+
+void read_call(const Fields& body, OllamaCall& call) {
+  call.stream = body.boolean("stream").value_or(true);
+  call.chat.thinking = read_think(body).value_or(false);
+  call.chat.sampling = call.model->engine->default_sampling(call.chat.thinking, true);
+  read_options(body, call.chat);
+}
+
+void add_pictures(const Fields& holder, MediaReader& media, std::vector<ContentPart>& content) {
+  const std::vector<std::string> images = holder.strings("images");
+  for (size_t i = 0; i < images.size(); ++i) {
+    const std::string path = fmt::format("{}[{}]", holder.path("images"), i);
+    const bool url = images[i].starts_with("data:") || images[i].starts_with("http");
+    content.push_back(
+        media.picture(url ? media.from_data_url(images[i], path) : media.from_base64(images[i], path), path));
+  }
+}
+
+std::vector<Message> read_messages(const Fields& body, MediaReader& media) {
+  std::vector<Message> messages;
+  const Json& list = *body.array("messages");
+  for (size_t i = 0; i < list.size(); ++i) {
+    const Fields field(list[i], fmt::format("{}[{}]", body.path("messages"), i));
+    check_fields(field, {{"role", "content", "images"}, {"thinking", "name"}, {"tool_calls", "tool_name"}});
+    Message message{field.required_string("role"), {}};
+    add_pictures(field, media, message.content);
+    const auto text = field.string("content");
+    if (text && (!text->empty() || message.content.empty())) message.content.push_back(ContentPart::from_text(*text));
+    messages.push_back(std::move(message));
+  }
+  return messages;
+}
+
+int64_t nanoseconds(double milliseconds) {
+  return static_cast<int64_t>(milliseconds * 1e6);
+}
+
+Json line_of(const OllamaCall& call) {
+  return {{"model", call.model->name}, {"created_at", utc_time()}};
+}
+
+void add_end(Json& line, const ChatResult& result) {
+  const Timings& t = result.timings;
+  line["done"] = true;
+  line["done_reason"] = name(result.finish_reason);
+  line["total_duration"] = nanoseconds(t.preprocess_ms + t.vision_ms + t.prefill_ms + t.decode_ms);
+  line["load_duration"] = 0;
+  line["prompt_eval_count"] = result.usage.prompt_tokens;
+  line["prompt_eval_duration"] = nanoseconds(t.preprocess_ms + t.vision_ms + t.prefill_ms);
+  line["eval_count"] = result.usage.completion_tokens;
+  line["eval_duration"] = nanoseconds(t.decode_ms);
+}
+
+/// Puts text and reasoning where the endpoint has them.
+using Place = void (*)(Json& line, std::string text, std::optional<std::string> reasoning);
+
+void place_message(Json& line, std::string text, std::optional<std::string> reasoning) {
+  line["message"] = {{"role", "assistant"}, {"content", std::move(text)}};
+  if (reasoning) line["message"]["thinking"] = std::move(*reasoning);
+}
+
+void place_response(Json& line, std::string text, std::optional<std::string> reasoning) {
+  line["response"] = std::move(text);
+  if (reasoning) line["thinking"] = std::move(*reasoning);
+}
+
+void reply(ApiContext& context, Exchange& exchange, const OllamaCall& call, Place place) {
+  if (!call.stream) {
+    const ChatResult result = answer(context, exchange, *call.model, call.chat);
+    Json line = line_of(call);
+    place(line, result.text, result.reasoning);
+    add_end(line, result);
+    return send_json(exchange, line);
+  }
+  PieceStream stream(exchange, kJsonLines);
+  const ChatResult result = answer(context, exchange, *call.model, call.chat, [&](const TextDelta& delta) {
+    Json line = line_of(call);
+    delta.reasoning ? place(line, "", delta.text) : place(line, delta.text, std::nullopt);
+    line["done"] = false;
+    stream.line(line);
+  });
+  Json line = line_of(call);
+  place(line, "", std::nullopt);
+  add_end(line, result);
+  stream.line(line);
+  stream.end();
+}
+
+/// The client wants the model to be ready, or gone: it is always ready.
+void reply_without_question(Exchange& exchange, const OllamaCall& call, Place place) {
+  Json line = line_of(call);
+  place(line, "", std::nullopt);
+  line["done"] = true;
+  line["done_reason"] = "load";
+  send_json(exchange, line);
+}
+
+Json details(const ServedModel& model) {
+  const VersionRow& version = model.model().version();
+  return {{"parent_model", ""},    {"format", model.model().config().gguf ? "gguf" : "safetensors"},
+          {"family", version.key}, {"families", {version.key}},
+          {"parameter_size", ""},  {"quantization_level", ""}};
+}
+
+/// Tools take it for the name of a content; ours names the model's name, size and time.
+std::string digest(const ServedModel& model) {
+  const std::string text = fmt::format("{}\n{}\n{}", model.name, model.bytes, model.modified);
+  unsigned char hash[SHA256_DIGEST_LENGTH];
+  SHA256(reinterpret_cast<const unsigned char*>(text.data()), text.size(), hash);
+  std::string hex;
+  for (const unsigned char byte : hash)
+    hex += fmt::format("{:02x}", byte);
+  return hex;
+}
+
+Json list_row(const ServedModel& model) {
+  return {{"name", model.name},  {"model", model.name},     {"modified_at", utc_time(model.modified)},
+          {"size", model.bytes}, {"digest", digest(model)}, {"details", details(model)}};
+}
+
+}  // namespace
+
+void ollama_chat(ApiContext& context, Exchange& exchange) {
+  const Json json = parse_body(exchange.request().body);
+  const Fields body(json);
+  check_fields(body, {{"model", "messages", "stream", "options", "think"},
+                      {"keep_alive"},
+                      {"format", "tools", "logprobs", "top_logprobs"}});
+  OllamaCall call;
+  call.model = &context.models.find(body.required_string("model"));
+  read_call(body, call);
+  const Json* messages = body.array("messages");
+  if (messages == nullptr || messages->empty()) return reply_without_question(exchange, call, place_message);
+  MediaReader media(context.media, *call.model, exchange.cancelled());
+  call.chat.messages = read_messages(body, media);
+  reply(context, exchange, call, place_message);
+}
+
+void ollama_generate(ApiContext& context, Exchange& exchange) {
+  const Json json = parse_body(exchange.request().body);
+  const Fields body(json);
+  check_fields(body, {{"model", "prompt", "images", "system", "stream", "options", "think"},
+                      {"keep_alive"},
+                      {"format", "suffix", "template", "raw", "context", "logprobs", "top_logprobs"}});
+  OllamaCall call;
+  call.model = &context.models.find(body.required_string("model"));
+  read_call(body, call);
+  const std::string prompt = body.string("prompt").value_or("");
+  MediaReader media(context.media, *call.model, exchange.cancelled());
+  Message question{"user", {}};
+  add_pictures(body, media, question.content);
+  if (prompt.empty() && question.content.empty()) return reply_without_question(exchange, call, place_response);
+  if (!prompt.empty()) question.content.push_back(ContentPart::from_text(prompt));
+  if (const auto system = body.string("system"); system && !system->empty()) {
+    call.chat.messages.push_back({"system", {ContentPart::from_text(*system)}});
+  }
+  call.chat.messages.push_back(std::move(question));
+  reply(context, exchange, call, place_response);
+}
+
+void ollama_show(ApiContext& context, Exchange& exchange) {
+  const Json json = parse_body(exchange.request().body);
+  const Fields body(json);
+  check_fields(body, {{"model", "name"}, {"verbose", "system", "template", "options"}, {}});
+  const auto name = body.string("model");
+  const ServedModel& model = context.models.find(name ? *name : body.required_string("name"));
+  const LoadedModel& loaded = model.model();
+  const DecoderConfig& decoder = loaded.config().decoder;
+  Json capabilities = {"completion"};
+  if (loaded.has_vision()) capabilities.push_back("vision");
+  if (loaded.version().thinking) capabilities.push_back("thinking");
+  if (loaded.has_audio()) capabilities.push_back("audio");
+  const std::string family(loaded.version().key);
+  send_json(exchange, {{"license", ""},
+                       {"modelfile", ""},
+                       {"parameters", ""},
+                       {"template", ""},
+                       {"details", details(model)},
+                       {"model_info",
+                        {{"general.architecture", family},
+                         {"general.name", loaded.version().title},
+                         {family + ".context_length", decoder.max_positions},
+                         {family + ".embedding_length", decoder.hidden_size},
+                         {family + ".block_count", decoder.num_layers}}},
+                       {"capabilities", std::move(capabilities)},
+                       {"modified_at", utc_time(model.modified)}});
+}
+
+void ollama_tags(ApiContext& context, Exchange& exchange) {
+  Json models = Json::array();
+  for (const ServedModel& model : context.models.all())
+    models.push_back(list_row(model));
+  send_json(exchange, {{"models", std::move(models)}});
+}
+
+void ollama_ps(ApiContext& context, Exchange& exchange) {
+  Json models = Json::array();
+  for (const ServedModel& model : context.models.all()) {
+    Json row = list_row(model);
+    row["expires_at"] = "2318-01-01T00:00:00Z";  // models stay as long as the server
+    row["size_vram"] = 0;
+    models.push_back(std::move(row));
+  }
+  send_json(exchange, {{"models", std::move(models)}});
+}
+
+void ollama_version(ApiContext& context, Exchange& exchange) {
+  send_json(exchange, {{"version", context.version}});
+}
+
+}  // namespace minicpm::server

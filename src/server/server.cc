@@ -1,0 +1,221 @@
+#include "server/server.h"
+
+#include <algorithm>
+#include <iterator>
+#include <new>
+
+#include "base/error.h"
+#include "server/answering.h"
+#include "server/anthropic.h"
+#include "server/audio_api.h"
+#include "server/ollama.h"
+#include "server/openai_chat.h"
+#include "server/tools_api.h"
+
+namespace minicpm::server {
+namespace {
+
+constexpr size_t kShortestKey = 8;
+
+using Handler = void (*)(ApiContext&, Exchange&);
+
+struct Route {
+  std::string_view method;
+  std::string_view path;  // one that ends in a slash stands for all that begin with it
+  Handler handler;
+  bool light = false;  // quick, and needs no body
+  bool open = false;   // without a key
+
+  bool matches(std::string_view wanted) const {
+    return path.size() > 1 && path.ends_with('/') ? wanted.starts_with(path) && wanted.size() > path.size()
+                                                  : wanted == path;
+  }
+};
+
+void greet(ApiContext&, Exchange& exchange) {
+  exchange.send({.content_type = "text/plain; charset=utf-8", .body = "minicpm is running\n"});
+}
+
+constexpr bool kLight = true;
+constexpr bool kOpen = true;
+
+// /metrics is answered by the server itself, which knows its queue.
+constexpr Route kRoutes[] = {
+    {"GET", "/", greet, kLight, kOpen},
+    {"GET", "/health", health, kLight, kOpen},
+    {"GET", "/metrics", nullptr, kLight},
+    {"POST", "/v1/chat/completions", openai_chat},
+    {"GET", "/v1/models", openai_models, kLight},
+    {"GET", "/v1/models/", openai_model, kLight},
+    {"POST", "/v1/audio/transcriptions", openai_transcriptions},
+    {"POST", "/v1/messages", anthropic_messages},
+    {"POST", "/v1/messages/count_tokens", anthropic_count_tokens},
+    {"POST", "/api/chat", ollama_chat},
+    {"POST", "/api/generate", ollama_generate},
+    {"POST", "/api/show", ollama_show},
+    {"GET", "/api/tags", ollama_tags, kLight},
+    {"GET", "/api/ps", ollama_ps, kLight},
+    {"GET", "/api/version", ollama_version, kLight},
+    {"POST", "/tokenize", tokenize},
+    {"POST", "/detokenize", detokenize},
+    {"POST", "/apply-template", apply_template},
+};
+
+ErrorStyle style_of(std::string_view path) {
+  if (path.starts_with("/api/")) return ErrorStyle::kOllama;
+  return path.starts_with("/v1/messages") ? ErrorStyle::kAnthropic : ErrorStyle::kOpenAi;
+}
+
+/// Throws ApiError 404, 405.
+const Route& find_route(std::string_view method, std::string_view path) {
+  if (method == "HEAD") method = "GET";
+  const Route* other = nullptr;
+  for (const Route& route : kRoutes) {
+    if (!route.matches(path)) continue;
+    if (route.method == method) return route;
+    other = &route;
+  }
+  if (other != nullptr) throw ApiError(405, fmt::format("this address takes {} only", other->method));
+  throw ApiError(404, "there is no such address on this server");
+}
+
+}  // namespace
+
+class Server::Api : public HttpApp {
+ public:
+  Api(const ServerOptions& options, std::vector<ServedModel> models)
+      : options_(options),
+        access_(options.access, is_loopback_host(options.http.host)),
+        models_(std::move(models)),
+        media_(options.media),
+        context_{models_, media_, metrics_, options.version} {}
+
+  void set_gauges(std::function<Metrics::Gauges()> gauges) { gauges_ = std::move(gauges); }
+
+  Admission admit(const HttpRequest& head) override;
+  void handle(Exchange& exchange) override;
+  HttpResponse error(const HttpRequest& request, int status, std::string_view message) override;
+  void finished(const ExchangeSummary& summary) override;
+
+ private:
+  void run(Exchange& exchange);
+  void fail(Exchange& exchange, const ApiError& error);
+  void log(std::string_view line) const {
+    if (options_.log && !line.empty()) options_.log(line);
+  }
+
+  const ServerOptions& options_;
+  const Access access_;
+  const ServedModels models_;
+  MediaShare media_;
+  Metrics metrics_;
+  ApiContext context_;
+  std::function<Metrics::Gauges()> gauges_;
+};
+
+Admission Server::Api::admit(const HttpRequest& head) {
+  Admission admission;
+  try {
+    access_.check_site(head);
+    const bool preflight = head.method == "OPTIONS" && !head.header("access-control-request-method").empty();
+    if (auto headers = access_.preflight_headers(head); preflight && !headers.empty()) {
+      admission.refusal = HttpResponse{.status = 204, .content_type = "", .headers = std::move(headers)};
+      return admission;
+    }
+    const bool open =
+        std::ranges::any_of(kRoutes, [&](const Route& route) { return route.open && route.matches(head.path); });
+    if (!open) access_.check_key(head);
+    const Route& route = find_route(head.method, head.path);
+    admission.route = route.path;
+    admission.light = route.light;
+  } catch (const ApiError& error) {
+    admission.refusal = error_response(style_of(head.path), error, head.id);
+    auto cors = access_.cors_headers(head);
+    std::ranges::move(cors, std::back_inserter(admission.refusal->headers));
+  }
+  return admission;
+}
+
+void Server::Api::run(Exchange& exchange) {
+  const Route& route = find_route(exchange.request().method, exchange.request().path);
+  if (route.handler != nullptr) return route.handler(context_, exchange);
+  exchange.send({.content_type = "text/plain; version=0.0.4; charset=utf-8", .body = metrics_.text(gauges_())});
+}
+
+void Server::Api::fail(Exchange& exchange, const ApiError& error) {
+  const ErrorStyle style = style_of(exchange.request().path);
+  if (!exchange.answered()) return exchange.send(error_response(style, error, exchange.request().id));
+  exchange.write(stream_error(style, error, exchange.request().id));
+  exchange.end();
+}
+
+void Server::Api::handle(Exchange& exchange) {
+  exchange.common_headers = access_.cors_headers(exchange.request());
+  try {
+    run(exchange);
+  } catch (const ApiError& error) {
+    fail(exchange, error);
+  } catch (const Error& error) {
+    const ApiError shown = to_api_error(error);
+    if (shown.status() == 500) log(exchange.request().id + ": " + error.what());
+    fail(exchange, shown);
+  } catch (const std::bad_alloc&) {
+    fail(exchange, to_api_error(Error(ErrorCode::kOutOfMemory, "")));
+  } catch (const std::exception& error) {
+    log(exchange.request().id + ": " + error.what());
+    fail(exchange, ApiError(500, "internal error"));
+  }
+}
+
+HttpResponse Server::Api::error(const HttpRequest& request, int status, std::string_view message) {
+  return error_response(style_of(request.path), ApiError(status, std::string(message)), request.id);
+}
+
+void Server::Api::finished(const ExchangeSummary& summary) {
+  metrics_.count_request(summary.note.route.empty() ? "other" : summary.note.route, summary.status);
+  log(access_line(options_.log_format, summary));
+}
+
+void check_exposure(const ServerOptions& options) {
+  for (const std::string& key : options.access.api_keys) {
+    if (key.size() < kShortestKey) {
+      minicpm::fail(ErrorCode::kInvalidRequest, "an API key has {} characters; {} are the fewest", key.size(),
+                    kShortestKey);
+    }
+  }
+  if (is_loopback_host(options.http.host) || !options.access.api_keys.empty() || options.insecure) return;
+  minicpm::fail(ErrorCode::kRefused,
+                "{} can be reached by other machines: give an --api-key, or --insecure to let everyone in",
+                options.http.host);
+}
+
+Server::Server(ServerOptions options, std::vector<ServedModel> models) : options_(std::move(options)) {
+  check_exposure(options_);
+  api_ = std::make_unique<Api>(options_, std::move(models));
+  http_ = std::make_unique<HttpServer>(options_.http, *api_);
+  api_->set_gauges([this] { return Metrics::Gauges{http_->running(), http_->waiting(), http_->connections()}; });
+}
+
+Server::~Server() {
+  http_.reset();  // its handlers use the rest
+}
+
+void Server::start() {
+  http_->start();
+}
+
+int Server::port() const {
+  return http_->port();
+}
+
+std::string Server::url() const {
+  std::string host = options_.http.host;
+  if (host.find(':') != std::string::npos && host.front() != '[') host = "[" + host + "]";
+  return fmt::format("{}://{}:{}", options_.http.tls_certificate.empty() ? "http" : "https", host, port());
+}
+
+bool Server::stop() {
+  return http_->stop();
+}
+
+}  // namespace minicpm::server

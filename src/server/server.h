@@ -1,0 +1,54 @@
+// The server: models behind the APIs of OpenAI, Ollama, Anthropic and llama.cpp.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "server/access.h"
+#include "server/access_log.h"
+#include "server/http.h"
+#include "server/media_parts.h"
+#include "server/served_models.h"
+
+namespace minicpm::server {
+
+struct ServerOptions {
+  HttpOptions http;
+  AccessOptions access;
+  MediaLimits media;
+  bool insecure = false;  // other machines may ask without a key
+  LogFormat log_format = LogFormat::kOff;
+  std::function<void(std::string_view)> log;  // gets lines without line breaks; called by several threads at once
+  std::string version = "0";
+};
+
+/// Before models are loaded: whether the server may listen there. Throws Error refused for an address that other
+/// machines reach when neither a key is needed nor `insecure` is set, and invalid_request for keys that are too short.
+void check_exposure(const ServerOptions& options);
+
+class Server {
+ public:
+  /// Listens. Throws Error as check_exposure, HttpServer and ServedModels.
+  Server(ServerOptions options, std::vector<ServedModel> models);
+  ~Server();
+  Server(const Server&) = delete;
+  Server& operator=(const Server&) = delete;
+
+  void start();
+  int port() const;
+  /// "http://127.0.0.1:8080"
+  std::string url() const;
+  /// As HttpServer::stop.
+  bool stop();
+
+ private:
+  class Api;
+  ServerOptions options_;
+  std::unique_ptr<Api> api_;
+  std::unique_ptr<HttpServer> http_;
+};
+
+}  // namespace minicpm::server
