@@ -2,6 +2,7 @@
 # make training   the same with `minicpm train`
 # make demo   like make, then the program answers a question about a picture that ships with the project
 # make test   like make training, then every test
+# make server-clients   fetches the npm packages that one test of the server needs (it is skipped without them)
 # make bench  benchmarks: JSON in build/bench/ and a table
 # make fuzz   each fuzz target for FUZZ_SECONDS (600) seconds, with clang
 # make asan, make tsan   the tests under sanitizers
@@ -15,7 +16,7 @@ CMAKE_FLAGS ?=
 FUZZ_SECONDS ?= 600
 PACKAGES := packages.txt
 
-.PHONY: all build training demo test bench fuzz asan tsan cross format check packages clean
+.PHONY: all build training demo test server-clients bench fuzz asan tsan cross format check packages clean
 
 all: build
 
@@ -36,6 +37,9 @@ demo: build
 test: CMAKE_FLAGS += -DMINICPM_WERROR=ON
 test: build
 	@ctest --test-dir $(BUILD) -j $(JOBS) --output-on-failure --progress
+
+server-clients: build
+	@cmake --build $(BUILD) --target server_clients
 
 bench: packages
 	@tools/install_packages.sh packages-bench.txt

@@ -1,0 +1,21 @@
+// Starts `minicpm serve pico` and stops it again.
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { createInterface } from 'node:readline';
+
+/** Returns {url, stop}. `key`: the API key that the server wants. */
+export async function startServer(program, key) {
+  const words = ['serve', 'pico', '--port', '0', '--log', 'off', '-t', '1', '--api-key', key];
+  const child = spawn(program, words, { stdio: ['ignore', 'pipe', 'inherit'] });
+  const lines = createInterface({ input: child.stdout });
+  const [line] = await Promise.race([
+    once(lines, 'line'),
+    once(child, 'exit').then(([code]) => { throw new Error(`the server ended with exit code ${code}`); }),
+  ]);
+  const stop = async () => {
+    child.kill('SIGTERM');
+    const [code] = await once(child, 'exit');
+    return code;
+  };
+  return { url: line.split(' ')[0], stop };
+}
