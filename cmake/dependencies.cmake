@@ -21,6 +21,10 @@ pkg_check_modules(EDIT REQUIRED IMPORTED_TARGET libedit)
 if(MINICPM_MPI)
   find_package(MPI COMPONENTS C QUIET)
 endif()
+# Optional: microphones and cameras, loudspeakers, voice detection and echo cancelling of live sessions.
+pkg_check_modules(AVDEVICE IMPORTED_TARGET libavdevice)
+pkg_check_modules(ALSA IMPORTED_TARGET alsa)
+pkg_check_modules(WEBRTC_AUDIO IMPORTED_TARGET webrtc-audio-processing)
 pkg_check_modules(PANGOCAIRO IMPORTED_TARGET pangocairo)  # optional: pico's training data
 
 # Training. libtorch sets compile flags of its own for all targets, which must not reach the others.
