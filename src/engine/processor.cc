@@ -302,6 +302,42 @@ PreparedPrompt Processor::prepare(const ChatRequest& request,
   return prompt;
 }
 
+PromptPiece Processor::prepare_part(const ContentPart& part, std::vector<std::shared_ptr<MediaItem>>& items) const {
+  const VersionRow& version = *config_->version;
+  if (part.kind == ContentPart::Kind::kText) return {part.text, part.control};
+  if (part.kind == ContentPart::Kind::kSound) {
+    if (part.sound == nullptr) refuse("a sound part without a sound");
+    auto item = std::make_shared<MediaItem>();
+    item->span_rows = sound_spans(part);
+    item->sounds.push_back(mel_->extract(*part.sound));
+    items.push_back(std::move(item));
+    return {sound_placeholder(items.back()->span_rows), true};
+  }
+  if (!version.vision) refuse(fmt::format("{} cannot see pictures", version.title));
+  if (part.images.size() != 1) refuse("a piece takes its pictures one by one");
+  const Image& image = *part.images.front();
+  const SliceConfig slices = slice_config(part.max_slices);
+  items.push_back(make_item(part, slices));
+  PlaceholderConfig config;
+  config.layout = version.layout;
+  config.queries_per_slice = static_cast<int>(config_->resampler->query_num);
+  config.use_image_id = part.use_image_id.value_or(false);
+  return {image_placeholder(config, 0, plan_slices({image.width, image.height}, slices).grid), true};
+}
+
+ModelInput Processor::prepare_piece(std::span<const ContentPart> parts) const {
+  std::vector<std::shared_ptr<MediaItem>> items;
+  std::vector<PromptPiece> pieces;
+  for (const ContentPart& part : parts)
+    pieces.push_back(prepare_part(part, items));
+  ModelInput piece;
+  piece.tokens = tokenizer_->encode(pieces);
+  find_spans(piece.tokens, items);
+  for (auto& item : items)
+    piece.media.push_back(std::move(item));
+  return piece;
+}
+
 TrainingPrompt Processor::prepare_training(std::span<const Message> messages,
                                            const TrainingPromptOptions& options) const {
   if (messages.empty() || messages.back().role != "assistant") {

@@ -50,6 +50,11 @@ class Processor {
   /// family whose turns have no special tokens.
   TrainingPrompt prepare_training(std::span<const Message> messages, const TrainingPromptOptions& options) const;
 
+  /// A piece of a conversation that grows in a stream: parts joined without anything between them, no template. Each
+  /// picture and each sound (at most 30 s) is an item of its own; pictures have numbers only where their part asks for
+  /// it. Throws Error as prepare() does for what the model cannot see or hear.
+  ModelInput prepare_piece(std::span<const ContentPart> parts) const;
+
   const ModelConfig& config() const { return *config_; }
   const Tokenizer& tokenizer() const { return *tokenizer_; }
   /// The model's slicing with at most `max_slices` slices where given.
@@ -60,6 +65,7 @@ class Processor {
   std::shared_ptr<MediaItem> make_item(const ContentPart& part, const SliceConfig& slices) const;
   std::vector<int64_t> sound_spans(const ContentPart& part) const;
   std::shared_ptr<MediaItem> make_sound_item(const Message& message) const;
+  PromptPiece prepare_part(const ContentPart& part, std::vector<std::shared_ptr<MediaItem>>& items) const;
   std::vector<PromptPiece> render(const ChatRequest& request) const;
   void find_spans(const std::vector<int32_t>& tokens, std::vector<std::shared_ptr<MediaItem>>& items) const;
 

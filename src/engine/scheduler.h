@@ -24,6 +24,9 @@ struct MediaItem {
   std::vector<int64_t> span_rows;      // its positions: of a picture the resampler's queries
   /// Sound instead of pictures: pieces of at most 30 s, whose rows fill the spans one after another.
   std::vector<MelFrames> sounds;
+  /// What the towers made of it, [positions, hidden], where that is known already. Nothing is encoded then; slices are
+  /// left out and `sounds` are empty, so that such an item cannot be compared with others.
+  std::shared_ptr<const std::vector<float>> rows;
 
   bool is_sound() const { return !sounds.empty(); }
   int64_t first() const { return spans.front(); }

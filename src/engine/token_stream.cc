@@ -53,8 +53,8 @@ void StreamImpl::append(const ModelInput& piece, const std::atomic<bool>* cancel
     for (int64_t& span : moved->spans)
       span += base;
     sequence_.media.push_back(std::move(moved));
+    sequence_.media_rows.push_back(media->rows);  // null: encoded when the prefill comes to it
   }
-  sequence_.media_rows.resize(sequence_.media.size());
   std::optional<PromptState> state = loop_->prefill(sequence_, cancel);
   if (!state) fail(ErrorCode::kCancelled, "cancelled while {} tokens were computed", piece.tokens.size());
   hidden_ = std::move(state->hidden);
