@@ -27,17 +27,17 @@ constexpr bool kFree = false;
 
 // The order of rows is the order in the help.
 constexpr std::array kOptions = {
-    OptionRow{"run transcribe speak inspect plan tokenize detokenize bench merge train-check", "-m,--model,MODEL",
+    OptionRow{"run live transcribe speak inspect plan tokenize detokenize bench merge train-check", "-m,--model,MODEL",
               "MODEL", kModel, &Options::model, "folder in the Hugging Face layout, or GGUF file", kRequired},
     OptionRow{"serve", "MODEL", "MODEL", kModel, &Options::models,
               "folder in the Hugging Face layout, or GGUF file; several are chosen by the name in a request",
               kRequired},
     OptionRow{"run serve inspect plan bench train-check", "--mmproj", "FILE", kModel, &Options::mmproj,
               "projector file of a GGUF model; default: the mmproj*.gguf beside it"},
-    OptionRow{"run serve transcribe plan bench", "--lora", "DIR", kModel, &Options::lora,
+    OptionRow{"run serve live transcribe plan bench", "--lora", "DIR", kModel, &Options::lora,
               "fine-tuned adapter in the layout of PEFT, applied to the model as it is"},
     OptionRow{"merge", "--lora", "DIR", kModel, &Options::lora, "adapter in the layout of PEFT", kRequired},
-    OptionRow{"run serve transcribe bench merge", "--lora-scale", "X", kModel, &Options::lora_scale,
+    OptionRow{"run serve live transcribe bench merge", "--lora-scale", "X", kModel, &Options::lora_scale,
               "strength of the adapter; default: 1, as it was trained"},
 
     OptionRow{"run", "-p,--prompt", "TEXT", kPrompt, &Options::prompt,
@@ -68,24 +68,24 @@ constexpr std::array kOptions = {
 
     OptionRow{"run", "-n,--max-tokens,--n-predict", "N", kAnswer, &Options::max_tokens,
               "most tokens to generate; default: the model's own", kFree, 1},
-    OptionRow{"run", "--min-tokens", "N", kAnswer, &Options::min_tokens, "fewest tokens before the answer may end",
+    OptionRow{"run live", "--min-tokens", "N", kAnswer, &Options::min_tokens, "fewest tokens before the answer may end",
               kFree, 0},
     OptionRow{"run", "--stop", "TEXT", kAnswer, &Options::stop, "end the answer before this text; repeatable"},
     OptionRow{"run", "--json-schema", "FILE", kAnswer, &Options::json_schema,
               "answer with JSON that satisfies the JSON schema in this file"},
-    OptionRow{"run", "-s,--seed", "N", kAnswer, &Options::seed,
+    OptionRow{"run live", "-s,--seed", "N", kAnswer, &Options::seed,
               "seed of the draws; the same seed gives the same answer; default: another one each time", kFree, 0,
               std::numeric_limits<int64_t>::max()},
-    OptionRow{"run", "--temp,--temperature", "X", kAnswer, &Options::temperature,
+    OptionRow{"run live", "--temp,--temperature", "X", kAnswer, &Options::temperature,
               "flatter (above 1) or sharper (below 1) choice; 0 is greedy"},
-    OptionRow{"run", "--top-k", "N", kAnswer, &Options::top_k, "draw from the N best tokens; 0: off", kFree, 0},
-    OptionRow{"run", "--top-p", "X", kAnswer, &Options::top_p,
+    OptionRow{"run live", "--top-k", "N", kAnswer, &Options::top_k, "draw from the N best tokens; 0: off", kFree, 0},
+    OptionRow{"run live", "--top-p", "X", kAnswer, &Options::top_p,
               "draw from the best tokens that together reach this probability; 1: off"},
-    OptionRow{"run", "--min-p", "X", kAnswer, &Options::min_p,
+    OptionRow{"run live", "--min-p", "X", kAnswer, &Options::min_p,
               "drop tokens less probable than X times the best one; 0: off"},
-    OptionRow{"run", "--repeat-penalty", "X", kAnswer, &Options::repeat_penalty,
+    OptionRow{"run live", "--repeat-penalty", "X", kAnswer, &Options::repeat_penalty,
               "make tokens of the answer so far less likely; 1: off"},
-    OptionRow{"run", "--greedy,--no-sample", "", kAnswer, &Options::greedy, "always take the most probable token"},
+    OptionRow{"run live", "--greedy,--no-sample", "", kAnswer, &Options::greedy, "always take the most probable token"},
     OptionRow{"run", "--beams", "N", kAnswer, &Options::beams, "beam search with N beams instead of drawing", kFree, 1,
               64},
 
@@ -157,6 +157,44 @@ constexpr std::array kOptions = {
     OptionRow{"serve", "--tls-cert", "FILE", kAccess, &Options::tls_certificate,
               "speak HTTPS with this certificate (PEM, with its chain)"},
     OptionRow{"serve", "--tls-key", "FILE", kAccess, &Options::tls_key, "the key of the certificate (PEM)"},
+
+    OptionRow{"live", "--audio-in", "FILE", kInput, &Options::audio_in,
+              "sound to hear: a file, `microphone`, or a device such as alsa:hw:1 or pulse:default; default: the sound "
+              "of --video-in, else the microphone"},
+    OptionRow{"live", "--video-in", "FILE", kInput, &Options::video_in,
+              "what to see, a picture a second: a video, `camera`, or a device such as v4l2:/dev/video1"},
+    OptionRow{"live", "--realtime", "", kInput, &Options::realtime,
+              "play files as time passes; default: as fast as they are understood, waiting for each answer"},
+    OptionRow{"live", "--mode", "omni|assistant|roleplay", kInput, &Options::mode,
+              "what the model is told to be; default: omni with --video-in, else assistant"},
+    OptionRow{"live", "--language", "en|zh", kInput, &Options::language, "language of that; default: en"},
+    OptionRow{"live", "--system", "TEXT", kInput, &Options::system,
+              "say this instead of the published sentence about its task"},
+    OptionRow{"live", "--voice", "FILE", kInput, &Options::voice,
+              "sound file with 5 to 15 seconds of the voice to speak in; default: the model's own"},
+    OptionRow{"live", "--hd", "", kInput, &Options::hd,
+              "look at the last picture of a turn in up to six slices as well"},
+    OptionRow{"live", "--vad", "auto|webrtc|energy|off", kInput, &Options::vad,
+              "what finds speech; off: the whole input is one turn; default: auto, WebRTC's where it is there"},
+    OptionRow{"live", "--vad-threshold", "X", kInput, &Options::vad_threshold,
+              "certainty from which sound is speech, 0 to 1; default: 0.7"},
+    OptionRow{"live", "--hear-silence", "on|off", kInput, &Options::hear_silence,
+              "keep seconds without speech in the conversation; default: on in the mode omni"},
+    OptionRow{"live", "--barge-in", "on|off", kInput, &Options::barge_in,
+              "half a second of speech interrupts an answer; default: on, unless the echo of a loudspeaker cannot be "
+              "cancelled"},
+    OptionRow{"live", "--echo", "on|off", kInput, &Options::echo,
+              "cancel the loudspeaker's echo in the microphone; default: on where both are open"},
+    OptionRow{"live", "--when-full", "slide|reset", kInput, &Options::when_full,
+              "what a full context forgets: the oldest seconds, or all but the first message; default: slide"},
+    OptionRow{"live", "--idle", "SECONDS", kInput, &Options::idle,
+              "end when nothing has come for so long; default: 900"},
+    OptionRow{"live", "-n,--max-tokens,--n-predict", "N", kAnswer, &Options::max_tokens,
+              "most tokens of an answer; default: 512", kFree, 1},
+    OptionRow{
+        "live", "--audio-out", "FILE", kOutput, &Options::audio_out,
+        "where speech goes: a WAV file, `speaker`, an ALSA device (alsa:NAME), or `none`; default: speaker with a "
+        "microphone, else none"},
 
     OptionRow{"inspect", "--tensors", "", kOutput, &Options::tensors, "list every tensor"},
 
@@ -282,23 +320,24 @@ constexpr std::array kOptions = {
     OptionRow{"help", "VERB", "VERB", kInput, &Options::topic, "verb to explain; without it an overview"},
     OptionRow{"help", "--markdown", "", kOutput, &Options::markdown, "print the whole reference as Markdown"},
 
-    OptionRow{"run serve transcribe speak bench verify merge train-check train-sft", "-t,--threads", "N", kMachine,
+    OptionRow{"run serve live transcribe speak bench verify merge train-check train-sft", "-t,--threads", "N", kMachine,
               &Options::threads, "compute threads; default: one per processor", kFree, 1, 4096},
-    OptionRow{"run serve transcribe speak plan bench", "-c,--context", "N", kMachine, &Options::context,
+    OptionRow{"run serve live transcribe speak plan bench", "-c,--context", "N", kMachine, &Options::context,
               "tokens of context to make room for; default: the model's limit, at most 8192", kFree, 1,
               std::numeric_limits<int32_t>::max()},
-    OptionRow{"run serve transcribe speak plan bench", "--kv-type", "f16|f32", kMachine, &Options::kv_type,
+    OptionRow{"run serve live transcribe speak plan bench", "--kv-type", "f16|f32", kMachine, &Options::kv_type,
               "number format of the KV cache; default: f16"},
-    OptionRow{"run serve transcribe speak bench", "--exact", "", kMachine, &Options::exact,
+    OptionRow{"run serve live transcribe speak bench", "--exact", "", kMachine, &Options::exact,
               "compute in f32 throughout: slower, closest to the reference"},
-    OptionRow{"run serve transcribe speak bench verify doctor", "--isa", "NAME", kMachine, &Options::isa,
+    OptionRow{"run serve live transcribe speak bench verify doctor", "--isa", "NAME", kMachine, &Options::isa,
               "kernels to use, as `minicpm doctor` lists them; default: the best"},
 
     OptionRow{"run", "--no-stream", "", kOutput, &Options::no_stream, "print the answer when it is complete"},
-    OptionRow{"run", "--verbose", "", kOutput, &Options::verbose, "print where the time went"},
+    OptionRow{"run live", "--verbose", "", kOutput, &Options::verbose, "print where the time went"},
     OptionRow{
         "run transcribe speak inspect plan tokenize detokenize verify doctor bench merge train-check train-sft version",
         "--json", "", kOutput, &Options::json, "print one JSON document"},
+    OptionRow{"live", "--json", "", kOutput, &Options::json, "print each event as a line of JSON"},
     OptionRow{"*", "-h,--help", "", kOutput, &Options::help, "print this help"},
 };
 
@@ -334,6 +373,16 @@ constexpr std::array kVerbs = {
         "minicpm serve model/ --host 0.0.0.0 --api-key-file keys --tls-cert cert.pem --tls-key key.pem\n"
         "curl http://127.0.0.1:8080/v1/chat/completions -d '{\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}]}'",
         run_serve},
+    VerbRow{"live", "MODEL [--audio-in FILE] [--video-in FILE]", "talk with a model that hears, sees and speaks",
+            "Listens and looks, finds out by itself when you have finished, and answers in text and aloud\n"
+            "(MiniCPM-o 2.6). Speak for half a second to interrupt it. Files can take the place of microphone\n"
+            "and camera, and a WAV file that of the loudspeaker. Ctrl-C interrupts an answer; while nothing is\n"
+            "answered it ends the session.",
+            "minicpm live model/\n"
+            "minicpm live model/ --video-in camera --voice me.wav --language en\n"
+            "minicpm live model/ --audio-in question.wav --audio-out answer.wav\n"
+            "minicpm live model/ --video-in walk.mp4 --realtime --json --verbose",
+            run_live},
     VerbRow{"transcribe", "MODEL FILE...", "write down what is said",
             "Cuts the sound at quiet places into parts of at most 30 seconds and asks a model that hears\n"
             "(MiniCPM-o 2.6) to write each one down, greedily. Times are those of the parts. Silent parts are\n"

@@ -63,8 +63,13 @@ struct Options {
   std::string instruct;            // speak
   bool check_speech = false;       // speak, run
   std::optional<double> window;    // transcribe
-  std::string data;                // verify
-  std::string out, type;           // merge
+  // live
+  std::string audio_in, video_in, audio_out, vad, barge_in, hear_silence, when_full, echo;
+  bool realtime = false, hd = false;
+  std::optional<double> vad_threshold, idle;
+
+  std::string data;       // verify
+  std::string out, type;  // merge
   std::vector<int64_t> bench_prompts, bench_tokens, bench_depths, bench_sequences;
   std::vector<std::string> bench_images;
   std::optional<int64_t> repetitions;

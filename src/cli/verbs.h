@@ -7,6 +7,7 @@ namespace minicpm::cli {
 
 int run_run(const Options& options);
 int run_serve(const Options& options);
+int run_live(const Options& options);
 int run_transcribe(const Options& options);
 int run_speak(const Options& options);
 int run_inspect(const Options& options);
