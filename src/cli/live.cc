@@ -47,14 +47,13 @@ OmniRole role_of(const Options& options, const LiveInput& input) {
                                    : omni_mode(options.mode);
   if (!options.language.empty()) role.language = omni_language(options.language);
   if (options.system) role.instruction = *options.system;
-  if (options.voice.empty() || options.voice == "default") return role;
-  Sound clip = read_sound(options.voice);
-  if (clip.samples.empty()) fail(ErrorCode::kBadFile, "{}: holds no sound", options.voice);
-  if (clip.samples.size() > static_cast<size_t>(kMaxMelSamples)) {
+  std::optional<std::vector<float>> clip = voice_clip(options);
+  if (!clip) return role;
+  if (clip->size() > static_cast<size_t>(kMaxMelSamples)) {
     note(fmt::format("{}: the first 30 seconds are the voice\n", one_line(options.voice)));
-    clip.samples.resize(static_cast<size_t>(kMaxMelSamples));
+    clip->resize(static_cast<size_t>(kMaxMelSamples));
   }
-  role.voice = std::make_shared<const std::vector<float>>(std::move(clip.samples));
+  role.voice = std::make_shared<const std::vector<float>>(*std::move(clip));
   return role;
 }
 
@@ -175,10 +174,11 @@ class Listener {
 /// Until the files are at their end, the session closes, or Ctrl-C comes while nothing is answered.
 int converse(OmniSession& session, LiveSource& source, Listener& listener) {
   const AtPrompt interruptible;
-  bool interrupted = false;
+  bool interrupted = false, started = false;
   for (;;) {
     const std::optional<OmniEvent> event = session.next_event(std::chrono::milliseconds(50));
     if (event) listener.take(*event);
+    if (event && !std::exchange(started, true)) source.start(session);  // the first says that it is ready, or why not
     if (event && event->kind == OmniEvent::Kind::kClosed) break;
     if (AtPrompt::take_interrupt()) {
       if (!listener.answering()) {
@@ -222,11 +222,10 @@ int run_session(Ends& ends, OmniParts parts, const OmniConfig& config, const Opt
     const std::string device = target == "speaker" ? "default" : target.substr(5);
     ends.sink = make_speaker_sink(device, echo, [&](int64_t samples) { ends.session->played(samples); });
   } else if (!target.empty()) {
-    ends.sink = make_wav_sink(target);
+    ends.sink = make_file_sink(target);
   }
   ends.session = OmniSession::open(std::move(parts), config);
   Listener listener(options, ends.sink.get());
-  ends.source->start(*ends.session);
   const int code = converse(*ends.session, *ends.source, listener);
   if (ends.sink != nullptr) ends.sink->finish();
   return code;

@@ -5,26 +5,28 @@
 
 #include "base/error.h"
 #include "base/file_map.h"
-#include "cli/voice.h"
+#include "media/sound_writer.h"
 #include "media/vocoder_mel.h"
-#include "media/wav.h"
 
 namespace minicpm::cli {
 namespace {
 
 constexpr size_t kPart = 2400;  // samples of one call of the device: 100 ms
 
-class WavSink : public LiveSink {
+class FileSink : public LiveSink {
  public:
-  explicit WavSink(std::string file) : file_(std::move(file)) { check_speech_target(file_); }
+  explicit FileSink(std::string file) : file_(std::move(file)), format_(sound_format(file_)) {}
   void take(std::span<const float> samples) override {
     samples_.insert(samples_.end(), samples.begin(), samples.end());
   }
   void silence() override {}
-  void finish() override { write_file_atomically(file_, wav_file(samples_, static_cast<int>(kSpeechRate))); }
+  void finish() override {
+    write_file_atomically(file_, encode_sound(samples_, static_cast<int>(kSpeechRate), format_));
+  }
 
  private:
   std::string file_;
+  SoundFormat format_;
   std::vector<float> samples_;
 };
 
@@ -105,8 +107,8 @@ class SpeakerSink : public LiveSink {
 
 }  // namespace
 
-std::unique_ptr<LiveSink> make_wav_sink(const std::string& file) {
-  return std::make_unique<WavSink>(file);
+std::unique_ptr<LiveSink> make_file_sink(const std::string& file) {
+  return std::make_unique<FileSink>(file);
 }
 
 std::unique_ptr<LiveSink> make_speaker_sink(const std::string& device, EchoCanceller* echo,

@@ -1,4 +1,4 @@
-// Where a live session's speech goes: a WAV file, or a loudspeaker.
+// Where a live session's speech goes: a sound file, or a loudspeaker.
 #pragma once
 
 #include <condition_variable>
@@ -26,8 +26,8 @@ class LiveSink {
   virtual bool plays() const { return false; }
 };
 
-/// A WAV file with the answers one after another, written at the end. Throws Error invalid_request for other names.
-std::unique_ptr<LiveSink> make_wav_sink(const std::string& file);
+/// A file with the answers one after another, written at the end. Throws Error as sound_format.
+std::unique_ptr<LiveSink> make_file_sink(const std::string& file);
 
 /// `device`: ALSA's. `on_played` gets the number of samples that were handed to the device.
 std::unique_ptr<LiveSink> make_speaker_sink(const std::string& device, EchoCanceller* echo,

@@ -191,10 +191,10 @@ constexpr std::array kOptions = {
               "end when nothing has come for so long; default: 900"},
     OptionRow{"live", "-n,--max-tokens,--n-predict", "N", kAnswer, &Options::max_tokens,
               "most tokens of an answer; default: 512", kFree, 1},
-    OptionRow{
-        "live", "--audio-out", "FILE", kOutput, &Options::audio_out,
-        "where speech goes: a WAV file, `speaker`, an ALSA device (alsa:NAME), or `none`; default: speaker with a "
-        "microphone, else none"},
+    OptionRow{"live", "--audio-out", "FILE", kOutput, &Options::audio_out,
+              "where speech goes: a sound file (as of speak), `speaker`, an ALSA device (alsa:NAME), or `none`; "
+              "default: speaker with a "
+              "microphone, else none"},
 
     OptionRow{"inspect", "--tensors", "", kOutput, &Options::tensors, "list every tensor"},
 
@@ -376,7 +376,7 @@ constexpr std::array kVerbs = {
     VerbRow{"live", "MODEL [--audio-in FILE] [--video-in FILE]", "talk with a model that hears, sees and speaks",
             "Listens and looks, finds out by itself when you have finished, and answers in text and aloud\n"
             "(MiniCPM-o 2.6). Speak for half a second to interrupt it. Files can take the place of microphone\n"
-            "and camera, and a WAV file that of the loudspeaker. Ctrl-C interrupts an answer; while nothing is\n"
+            "and camera, and a sound file that of the loudspeaker. Ctrl-C interrupts an answer; while nothing is\n"
             "answered it ends the session.",
             "minicpm live model/\n"
             "minicpm live model/ --video-in camera --voice me.wav --language en\n"

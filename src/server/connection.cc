@@ -138,6 +138,8 @@ void Connection::read() {
 
 void Connection::on_read(error_code ec, size_t count) {
   if (state_ == State::kClosed) return;
+  // A client may go as soon as it has all: whether it has is known when the write is done.
+  if (ec == asio::error::eof && state_ == State::kAnswering && last_queued_ && write_pending_) return;
   if (ec) return close();
   if (state_ != State::kLinger) input_.append(chunk_.data(), count);
   if (state_ == State::kBody) arm(shared_.limits.body_idle);
@@ -324,6 +326,7 @@ void Connection::queue_output(const std::shared_ptr<ExchangeImpl>& exchange, std
   if (state_ != State::kAnswering || exchange != exchange_) return;
   output_ += bytes;
   last_queued_ |= last;
+  if (last) release_body();  // before the client can know, who may send the next one at once
   if (output_.empty() && last && !write_pending_) return answer_complete();
   write_next();
 }

@@ -15,10 +15,14 @@ constexpr unsigned kRate = 24000;
 constexpr unsigned kLatencyUs = 100'000;  // of the device's buffer
 constexpr size_t kPart = 480;             // samples of one call: 20 ms
 
+// In place of ALSA's own, which prints.
+void ignore_error(const char* /*file*/, int /*line*/, const char* /*function*/, int /*code*/, const char* /*format*/,
+                  ...) {}
+
 class AlsaSpeaker : public Speaker {
  public:
   explicit AlsaSpeaker(const std::string& device) : name_(device) {
-    snd_lib_error_set_handler([](const char*, int, const char*, int, const char*, ...) {});  // it would print
+    snd_lib_error_set_handler(ignore_error);
     int error = snd_pcm_open(&pcm_, device.c_str(), SND_PCM_STREAM_PLAYBACK, 0);
     if (error < 0) fail(ErrorCode::kIo, "the sound device {} cannot be opened: {}", name_, snd_strerror(error));
     // ALSA resamples where the device has other rates.
