@@ -15,8 +15,10 @@ namespace minicpm {
 /// How `linear` computes.
 enum class Precision {
   kFast,   // what the processor does best: int8 activations for block formats, bf16 activations for bf16 weights
-  kHalf,   // as kFast, and f32 and f16 weights are rounded to bf16 as well for products of many rows, where the
-           // processor multiplies bf16 faster than f32: for parts that their authors run in bf16
+  kHalf,   // as kFast, and f32 and f16 weights are rounded to bf16 as well for products of many rows, as is what
+           // attention multiplies, where the processor does that faster than f32: for parts whose authors do so
+  kInt8,   // as kHalf, but plain weights are rounded to int8 with a scale for each 32 of them, as those of block
+           // formats are stored, for products of many rows
   kExact,  // activations and products in f32; weights dequantised exactly
 };
 
@@ -99,7 +101,7 @@ class Backend {
   /// Full attention inside each group: rows [q_starts[g], q_starts[g+1]) of q see rows [k_starts[g], k_starts[g+1]) of
   /// k and v. q [q_rows, heads, head_dim], k and v [k_rows, heads, head_dim]; rows may be strided. Softmax in f32.
   virtual void attention_varlen(Tensor out, Tensor q, Tensor k, Tensor v, std::span<const int64_t> q_starts,
-                                std::span<const int64_t> k_starts, float scale) = 0;
+                                std::span<const int64_t> k_starts, float scale, Precision precision) = 0;
 
   /// dst[dst_rows[i], :] = src[i, :].
   virtual void scatter_rows(Tensor dst, std::span<const int64_t> dst_rows, Tensor src) = 0;

@@ -45,6 +45,7 @@ struct Options {
   std::optional<int64_t> threads, context;
   std::string kv_type;  // "f16", "f32" or empty
   std::string isa;
+  std::string media_type;
   bool exact = false;
 
   bool json = false;

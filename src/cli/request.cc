@@ -32,6 +32,8 @@ EngineOptions engine_options(const Options& options) {
   engine.context_tokens = options.context.value_or(0);
   if (options.kv_type == "f32") engine.kv_type = DType::kF32;
   if (options.exact) engine.precision = Precision::kExact;
+  if (options.media_type == "int8") engine.media_precision = Precision::kInt8;
+  if (options.media_type == "f32") engine.media_precision = Precision::kExact;
   return engine;
 }
 

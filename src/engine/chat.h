@@ -34,6 +34,7 @@ struct EngineOptions {
   DType kv_type = DType::kF16;  // f16 or f32
   int64_t prefill_chunk = 512;  // prompt tokens per step
   Precision precision = Precision::kFast;
+  Precision media_precision = Precision::kHalf;  // of towers and encoders, unless precision is exact
   ImageLimits image_limits;
   int64_t media_cache_bytes = 256ll << 20;  // of encoded pictures and sounds, so that they are encoded once
 };

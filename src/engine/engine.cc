@@ -50,7 +50,7 @@ class EngineImpl : public Engine {
         context_(context),
         cache_(model_->config().decoder, options.kv_type, std::max(context, options.cache_tokens)),
         scheduler_(cache_, options.prefill_chunk),
-        runner_(*model_, *backend_, cache_, options.precision, options.media_cache_bytes),
+        runner_(*model_, *backend_, cache_, {options.precision, options.media_precision, options.media_cache_bytes}),
         generator_(scheduler_, runner_, model_->config().decoder.vocab_size, model_->stop_ids()),
         loop_(scheduler_, runner_, model_->stop_ids()),
         load_ms_(load_ms) {
@@ -219,9 +219,9 @@ ChatResult EngineImpl::chat(const ChatRequest& request, const OnDelta& on_delta,
                                                result.timings.ttft_ms = ms_since(start);
                                              }};
   const int64_t prompt_tokens = sequence.prompt_tokens;
-  result.finish_reason = beams ? search_beams(sequence, params, callbacks, cancel)
-                               : loop_.generate(sequence, params, callbacks, cancel, std::move(constraint),
-                                                StepLoop::After::kKeep);
+  result.finish_reason =
+      beams ? search_beams(sequence, params, callbacks, cancel)
+            : loop_.generate(sequence, params, callbacks, cancel, std::move(constraint), StepLoop::After::kKeep);
   result.usage.cached_tokens = std::min(sequence.reused, prompt_tokens);
   result.timings.vision_ms = sequence.media_ms;
   answer.finish();
@@ -321,7 +321,7 @@ double EngineImpl::bench_vision_ms(int width, int height) {
   for (const Patches& slice : patches)
     views.push_back(&slice);
   Arena arena;
-  Context ctx{*backend_, arena, media_precision(Precision::kFast), nullptr};
+  Context ctx{*backend_, arena, runner_.media_precision(), nullptr};
   const auto start = Clock::now();
   model_->encode(ctx, views, groups);
   return ms_since(start);

@@ -114,7 +114,7 @@ class Session : public OmniSession {
 class TowerEncoder : public PieceEncoder {
  public:
   TowerEncoder(const LoadedModel& model, const BackendOptions& backend, Precision precision)
-      : model_(model), backend_(make_cpu_backend(backend)), precision_(media_precision(precision)) {}
+      : model_(model), backend_(make_cpu_backend(backend)), precision_(choose_media_precision(precision)) {}
 
   ModelInput encode(const ModelInput& piece) override {
     ModelInput encoded{piece.tokens, {}};

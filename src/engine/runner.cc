@@ -60,7 +60,7 @@ void Runner::encode(const EncodeItem& item) {
   }
   const auto start = std::chrono::steady_clock::now();
   ArenaScope scratch(arena_);
-  Context ctx{*backend_, arena_, media_precision(precision_), tracer_};
+  Context ctx{*backend_, arena_, media_precision_, tracer_};
   const MediaItem& media = *sequence.media[item.media];
   const Tensor rows = media.is_sound() ? encode_sound(ctx, media) : encode_pictures(ctx, media);
   sequence.media_rows[item.media] = std::make_shared<const std::vector<float>>(rows.f32(), rows.f32() + rows.numel());

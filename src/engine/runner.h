@@ -19,14 +19,25 @@ struct StepLogits {
 };
 
 /// Towers and encoders run in bf16 in the official code; exact stays exact.
-inline Precision media_precision(Precision precision) {
-  return precision == Precision::kFast ? Precision::kHalf : precision;
+inline Precision choose_media_precision(Precision precision, Precision wanted = Precision::kHalf) {
+  return precision == Precision::kFast ? wanted : precision;
 }
+
+struct RunnerOptions {
+  Precision precision = Precision::kFast;
+  Precision media_precision = Precision::kHalf;  // of towers and encoders, unless precision is exact
+  int64_t media_cache_bytes = 0;
+};
 
 class Runner {
  public:
-  Runner(const LoadedModel& model, Backend& backend, KvCache& cache, Precision precision, int64_t media_cache_bytes = 0)
-      : model_(&model), backend_(&backend), cache_(&cache), precision_(precision), media_cache_(media_cache_bytes) {}
+  Runner(const LoadedModel& model, Backend& backend, KvCache& cache, const RunnerOptions& options)
+      : model_(&model),
+        backend_(&backend),
+        cache_(&cache),
+        precision_(options.precision),
+        media_precision_(choose_media_precision(options.precision, options.media_precision)),
+        media_cache_(options.media_cache_bytes) {}
 
   /// Logits in the order of the plan's items.
   std::vector<StepLogits> run(const StepPlan& plan);
@@ -35,6 +46,7 @@ class Runner {
   /// All rows' logits instead of the wanted ones, for reference cases; see trace point "logits".
   void set_all_logits(bool all) { all_logits_ = all; }
 
+  Precision media_precision() const { return media_precision_; }
   const MediaCache& media_cache() const { return media_cache_; }
   size_t peak_bytes() const { return arena_.peak_bytes(); }
 
@@ -47,7 +59,7 @@ class Runner {
   const LoadedModel* model_;
   Backend* backend_;
   KvCache* cache_;
-  Precision precision_;
+  Precision precision_, media_precision_;
   Tracer* tracer_ = nullptr;
   bool all_logits_ = false;
   MediaCache media_cache_;

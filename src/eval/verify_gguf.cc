@@ -63,7 +63,7 @@ std::vector<float> all_logits(const LoadedModel& model, Backend& backend, std::v
   sequence.tokens = std::move(tokens);
   KvCache cache(model.config().decoder, kv_type, sequence.prompt_tokens);
   Scheduler scheduler(cache, sequence.prompt_tokens);
-  Runner runner(model, backend, cache, precision);
+  Runner runner(model, backend, cache, {.precision = precision});
   runner.set_tracer(&tracer);
   runner.set_all_logits(true);
   scheduler.add(sequence);

@@ -160,7 +160,7 @@ class ModelCase {
     Sequence sequence = read_sequence();
     KvCache cache(model_->config().decoder, DType::kF32, 4 * (sequence.prompt_tokens + 256));
     Scheduler scheduler(cache, sequence.prompt_tokens);
-    Runner runner(*model_, *backend_, cache, Precision::kExact);
+    Runner runner(*model_, *backend_, cache, {.precision = Precision::kExact});
     runner.set_tracer(&recorder_);
     runner.set_all_logits(true);
     scheduler.add(sequence);
@@ -179,7 +179,7 @@ class ModelCase {
   std::vector<float> all_logits(const LoadedModel& model, Sequence sequence) {
     KvCache cache(model.config().decoder, DType::kF32, sequence.prompt_tokens);
     Scheduler scheduler(cache, sequence.prompt_tokens);
-    Runner runner(model, *backend_, cache, Precision::kExact);
+    Runner runner(model, *backend_, cache, {.precision = Precision::kExact});
     Recorder recorder;
     runner.set_tracer(&recorder);
     runner.set_all_logits(true);

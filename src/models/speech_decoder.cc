@@ -272,7 +272,8 @@ void SpeechDecoder::run(Context& ctx, SpeechCache& cache, Tensor x, std::span<co
       const int64_t keys = seen[r].end - seen[r].begin, q_starts[] = {0, end - r}, k_starts[] = {0, keys};
       const Tensor ks(known.k.data() + seen[r].begin * hidden, DType::kF32, {keys, config_.num_heads, d}),
           vs(known.v.data() + seen[r].begin * hidden, DType::kF32, {keys, config_.num_heads, d});
-      ctx.backend.attention_varlen(out.slice(r, end), q.slice(r, end), ks, vs, q_starts, k_starts, scale);
+      ctx.backend.attention_varlen(out.slice(r, end), q.slice(r, end), ks, vs, q_starts, k_starts, scale,
+                                   ctx.precision);
       r = end;
     }
     ops::accumulate(ctx, x, ops::linear(ctx, a, w.o));

@@ -198,7 +198,7 @@ Tensor AudioEncoder::encode_piece(Context& ctx, const MelFrames& mel, int64_t lo
         const int64_t end = std::min(first + step, rows);
         const int64_t q_starts[] = {0, end - first}, k_starts[] = {0, end};
         ctx.backend.attention_varlen(out.slice(first, end), q.slice(first, end), k.slice(0, end), v.slice(0, end),
-                                     q_starts, k_starts, scale);
+                                     q_starts, k_starts, scale, ctx.precision);
       }
       return a;
     });

@@ -206,7 +206,7 @@ Tensor attention(Context& ctx, Tensor q, Tensor k, Tensor v, std::span<const int
   check_same_shape(k, v);
   MINICPM_CHECK(q_starts.size() == k_starts.size() && q_starts.back() == q.dims[0] && k_starts.back() == k.dims[0]);
   Tensor out = like(ctx, q);
-  ctx.backend.attention_varlen(out, q, k, v, q_starts, k_starts, scale);
+  ctx.backend.attention_varlen(out, q, k, v, q_starts, k_starts, scale, ctx.precision);
   return out;
 }
 

@@ -26,7 +26,7 @@ struct Machine {
       : backend(make_cpu_backend({.num_threads = threads, .isa = ""})),
         cache(model.config().decoder, kv, 2048),
         scheduler(cache, chunk),
-        runner(model, *backend, cache, precision),
+        runner(model, *backend, cache, {.precision = precision}),
         generator(scheduler, runner, model.config().decoder.vocab_size, {}) {}
 
   std::vector<float> last_logits(Sequence sequence) {

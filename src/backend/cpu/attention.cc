@@ -292,7 +292,7 @@ void Attention::combine_parts(const PagedCall& call, const Task& first) {
 // ---- varlen --------------------------------------------------------------------------------------------------------
 
 void Attention::varlen(Tensor out, Tensor q, Tensor k, Tensor v, std::span<const int64_t> q_starts,
-                       std::span<const int64_t> k_starts, float scale) {
+                       std::span<const int64_t> k_starts, float scale, Precision precision) {
   const int64_t heads = q.dims[1], d = q.dims[2];
   int64_t scratch = 0;
   tasks_.clear();
@@ -322,6 +322,7 @@ void Attention::varlen(Tensor out, Tensor q, Tensor k, Tensor v, std::span<const
     tile.head_dim = d;
     tile.keys = k_starts[static_cast<size_t>(task.group) + 1] - first_key;
     tile.scale = scale;
+    tile.half = precision == Precision::kHalf || precision == Precision::kInt8;
     run_tile(kernels_, tile, StridedKeys(k, v, first_key, task.head), scratch_[static_cast<size_t>(worker)].data());
   });
 }

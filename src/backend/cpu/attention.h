@@ -29,7 +29,7 @@ class Attention {
   /// As in Backend.
   void paged(Tensor out, Tensor q, const KvLayer& kv, const Batch& batch, float scale);
   void varlen(Tensor out, Tensor q, Tensor k, Tensor v, std::span<const int64_t> q_starts,
-              std::span<const int64_t> k_starts, float scale);
+              std::span<const int64_t> k_starts, float scale, Precision precision);
 
  private:
   struct PagedCall;

@@ -106,8 +106,11 @@ void run_tile(const KernelTable& kernels, const AttentionTile& tile, const KeySo
   std::fill_n(scratch + layout.out, layout.lanes * layout.stride, 0.0f);
   std::fill_n(scratch + layout.highest, layout.lanes, kLowestScore);
   std::fill_n(scratch + layout.total, layout.lanes, 0.0f);
+  const bool half = tile.half && kernels.attend_half != nullptr && tile.head_dim % 2 == 0;
   for_panels(kernels, layout, [&](int64_t lane, int64_t lanes) {
-    pack_queries(kernels, tile, lane, lanes, scratch + layout.q + lane * tile.head_dim);
+    float* queries = scratch + layout.q + lane * tile.head_dim;
+    pack_queries(kernels, tile, lane, lanes, queries);
+    if (half) kernels.halve_queries(queries, tile.head_dim, lanes);
   });
 
   AttentionStep step = {};
@@ -119,6 +122,7 @@ void run_tile(const KernelTable& kernels, const AttentionTile& tile, const KeySo
   for (int64_t first = 0; first < tile.keys; first += kTileKeys) {
     const int64_t keys = std::min(kTileKeys, tile.keys - first);
     source.load(first, keys, layout.stride, scratch + layout.k, scratch + layout.v);
+    if (half) kernels.halve_keys(scratch + layout.k, scratch + layout.v, keys, layout.stride);
     for_panels(kernels, layout, [&](int64_t lane, int64_t lanes) {
       Range visible = {keys, keys};
       if (tile.positions != nullptr) visible = count_visible(tile, lane, lanes, first, scratch + layout.visible);
@@ -130,7 +134,7 @@ void run_tile(const KernelTable& kernels, const AttentionTile& tile, const KeySo
       step.highest = scratch + layout.highest + lane;
       step.total = scratch + layout.total + lane;
       step.out = scratch + layout.out + lane * layout.stride;
-      kernels.attend(step);
+      half ? kernels.attend_half(step) : kernels.attend(step);
     });
   }
   for_panels(kernels, layout, [&](int64_t lane, int64_t lanes) {

@@ -30,6 +30,7 @@ struct AttentionTile {
   int64_t keys;              // that any row sees
   const int32_t* positions;  // row r sees keys 0..positions[r]; null: every row sees all keys
   float scale;
+  bool half;  // products in bf16, where the kernels have that and head_dim is even
 
   int64_t queries() const { return rows * group; }
 };

@@ -144,8 +144,8 @@ void CpuBackend::attention_paged(Tensor out, Tensor q, const KvLayer& kv, const 
 }
 
 void CpuBackend::attention_varlen(Tensor out, Tensor q, Tensor k, Tensor v, std::span<const int64_t> q_starts,
-                                  std::span<const int64_t> k_starts, float scale) {
-  attention_.varlen(out, q, k, v, q_starts, k_starts, scale);
+                                  std::span<const int64_t> k_starts, float scale, Precision precision) {
+  attention_.varlen(out, q, k, v, q_starts, k_starts, scale, precision);
 }
 
 void CpuBackend::scatter_rows(Tensor dst, std::span<const int64_t> dst_rows, Tensor src) {

@@ -22,6 +22,10 @@ constexpr int kPartsPerThread = 8;
 constexpr int64_t kMaxPartPanels = 4;
 constexpr int kPanelPartsPerThread = 4;
 
+// Rows that a gemm multiplies with all weights before it goes on to the next ones: their activations stay in the
+// third-level cache meanwhile. Fewer would unpack the weights more often.
+constexpr int64_t kBlockRows = 1152;
+
 /// Memory that only grows; a cache line as element gives the alignment.
 class Buffer {
  public:
@@ -93,6 +97,7 @@ struct Job {
   ProductArgs args;  // of the whole target
   int64_t part_cols;
   int64_t first_part;
+  int64_t tiles;  // of rows; 0: not in tiles
 };
 
 }  // namespace
@@ -190,13 +195,16 @@ void Linear::Impl::run(std::span<const LinearTarget> targets, const Tensor& x, P
   for (const LinearTarget& target : targets) {
     const LinearFormat& format = format_of(kernels_, target.w.dtype);
     const bool exact = precision == Precision::kExact;
-    const bool half =
-        precision == Precision::kHalf && format.gemm_half != nullptr && rows > kernels_.inputs[kInputBF16].gemv_rows;
-    const Input input = exact ? kInputF32 : half ? kInputBF16 : format.fast_input;
+    const auto many_rows = [&](Input input) { return rows > kernels_.inputs[input].gemv_rows; };
+    const bool int8 = precision == Precision::kInt8 && format.gemm_int8 != nullptr && many_rows(kInputQ8);
+    const bool half = (precision == Precision::kHalf || precision == Precision::kInt8) && !int8 &&
+                      format.gemm_half != nullptr && many_rows(kInputBF16);
+    const Input input = exact ? kInputF32 : int8 ? kInputQ8 : half ? kInputBF16 : format.fast_input;
     const bool gemv = rows <= kernels_.inputs[input].gemv_rows;
     if (prepared[input] == nullptr) prepared[input] = prepare(x, input, gemv);
     Job job;
     job.kernel = exact  ? (gemv ? format.gemv_exact : format.gemm_exact)
+                 : int8 ? format.gemm_int8
                  : half ? format.gemm_half
                         : (gemv ? format.gemv : format.gemm);
     job.args = {
@@ -207,6 +215,8 @@ void Linear::Impl::run(std::span<const LinearTarget> targets, const Tensor& x, P
         .x = prepared[input],
         .x_stride = input == kInputF32 ? x.stride(0) * 4 : kernels_.inputs[input].row_bytes(k),
         .rows = rows,
+        .first_tile = 0,
+        .end_tile = 0,
         .out = target.out.f32(),
         .out_stride = target.out.stride(0),
         .bias = target.bias.defined() ? target.bias.f32() : nullptr,
@@ -214,15 +224,19 @@ void Linear::Impl::run(std::span<const LinearTarget> targets, const Tensor& x, P
     };
     job.part_cols = part_cols(job.args, gemv, all_cols, all_bytes);
     job.first_part = parts;
+    job.tiles = gemv ? 0 : divide_up(rows, kernels_.inputs[input].tile_rows);
     parts += divide_up(job.args.cols, job.part_cols);
     jobs_.push_back(job);
   }
 
-  split(parts, rows * all_bytes <= kSmallWorkBytes, [&](int64_t part, int worker) {
+  const int64_t blocks = divide_up(rows, kBlockRows);
+  split(blocks * parts, rows * all_bytes <= kSmallWorkBytes, [&](int64_t task, int worker) {
+    const int64_t block = task / parts, part = task % parts;
     size_t j = jobs_.size() - 1;
     while (jobs_[j].first_part > part)
       --j;
     const Job& job = jobs_[j];
+    if (job.tiles == 0 && block > 0) return;  // all rows at once
     const int64_t col = (part - job.first_part) * job.part_cols;
     ProductArgs args = job.args;
     args.cols = std::min(job.part_cols, args.cols - col);
@@ -230,6 +244,8 @@ void Linear::Impl::run(std::span<const LinearTarget> targets, const Tensor& x, P
     args.out += col;
     if (args.bias != nullptr) args.bias += col;
     args.scratch = scratch_.data() + worker * kernels_.scratch_bytes;
+    args.first_tile = job.tiles * block / blocks;
+    args.end_tile = job.tiles * (block + 1) / blocks;
     job.kernel(args);
   });
 }

@@ -169,9 +169,10 @@ std::vector<float> rounded_to_q8(const float* x, int64_t k) {
   std::vector<float> out(static_cast<size_t>(k));
   for (int64_t g = 0; g < k; g += 32) {
     float largest = 0.0f;
-    for (int64_t i = g; i < g + 32; ++i)
+    const int64_t end = std::min(g + 32, k);
+    for (int64_t i = g; i < end; ++i)
       largest = std::max(largest, std::fabs(x[i]));
-    for (int64_t i = g; i < g + 32; ++i) {
+    for (int64_t i = g; i < end; ++i) {
       const float code = largest > 0.0f ? std::nearbyintf(x[i] * (127.0f / largest)) : 0.0f;
       out[static_cast<size_t>(i)] = code * (largest * (1.0f / 127.0f));
     }
@@ -186,18 +187,26 @@ std::vector<float> rounded_to_bf16(const float* x, int64_t k) {
   return out;
 }
 
-constexpr const char* kPrecisionNames[] = {"fast", "half", "exact"};
+constexpr const char* kPrecisionNames[] = {"fast", "half", "int8", "exact"};
+
+/// Whether plain weights are rounded to int8.
+bool is_int8(DType dtype, int64_t rows, Precision precision, const LinearKernels& kernels) {
+  return !info(dtype).is_quantised && precision == Precision::kInt8 && kernels.f16.gemm_int8 != nullptr &&
+         rows > kernels.inputs[kInputQ8].gemv_rows;
+}
 
 /// Whether plain weights are rounded to bf16.
 bool is_halved(DType dtype, int64_t rows, Precision precision, const LinearKernels& kernels) {
   const bool wider = dtype == DType::kF16 || dtype == DType::kF32;
-  return wider && precision == Precision::kHalf && kernels.f16.gemm_half != nullptr &&
+  const bool wanted = precision == Precision::kHalf || precision == Precision::kInt8;
+  return wider && wanted && !is_int8(dtype, rows, precision, kernels) && kernels.f16.gemm_half != nullptr &&
          rows > kernels.inputs[kInputBF16].gemv_rows;
 }
 
 /// Row r of x as the kernels of this precision see it.
 std::vector<float> seen_by_kernel(const Rows& x, int64_t r, DType dtype, Precision precision,
                                   const LinearKernels& kernels) {
+  if (is_int8(dtype, x.rows, precision, kernels)) return rounded_to_q8(x.row(r), x.cols);
   if (is_halved(dtype, x.rows, precision, kernels)) return rounded_to_bf16(x.row(r), x.cols);
   if (precision != Precision::kExact && info(dtype).is_quantised) return rounded_to_q8(x.row(r), x.cols);
   if (precision != Precision::kExact && dtype == DType::kBF16 && kernels.bf16.fast_input == kInputBF16) {
@@ -226,12 +235,17 @@ Reference reference(const Rows& x, const Weight& w, const float* bias, Precision
   for (int64_t c = 0; c < n; ++c)
     dequantize_row(w.dtype, w.row(c), weights.data() + c * k, k);
   if (is_halved(w.dtype, x.rows, precision, kernels)) weights = rounded_to_bf16(weights.data(), n * k);
+  const bool int8 = is_int8(w.dtype, x.rows, precision, kernels);
+  for (int64_t c = 0; c < n && int8; ++c)
+    std::ranges::copy(rounded_to_q8(weights.data() + c * k, k), weights.begin() + c * k);
+  const float largest = std::ranges::max(weights, {}, [](float value) { return std::fabs(value); });
   for (int64_t r = 0; r < x.rows; ++r) {
     const std::vector<float> xr = seen_by_kernel(x, r, w.dtype, precision, kernels);
     for (int64_t c = 0; c < n; ++c) {
       double sum = bias != nullptr ? bias[c] : 0.0;
       // Kernels may add 128 to signed codes and take its share off the sum, so zeros have an error as well.
-      double magnitude = std::fabs(sum) + (w.dtype == DType::kQ8_0 ? 4 * kLargestScale * absolute_sum(xr) : 0.0);
+      double magnitude = std::fabs(sum) + (w.dtype == DType::kQ8_0 ? 4 * kLargestScale * absolute_sum(xr) : 0.0) +
+                         (int8 ? 2 * std::fabs(largest) * absolute_sum(xr) : 0.0);
       for (int64_t i = 0; i < k; ++i) {
         const double product =
             static_cast<double>(xr[static_cast<size_t>(i)]) * weights[static_cast<size_t>(c * k + i)];
@@ -268,13 +282,14 @@ void expect_close(const Rows& out, const Reference& ref, double limit, const std
 std::vector<Shape> shapes_of(DType dtype) {
   if (!info(dtype).is_quantised) {
     return {{1, 5, 1},  {1, 33, 588},  {2, 64, 72},    {3, 17, 7}, {7, 31, 300},
-            {9, 1, 17}, {13, 70, 588}, {40, 130, 515}, {9, 65, 1}};
+            {9, 1, 17}, {13, 70, 588}, {40, 130, 515}, {9, 65, 1}, {1160, 3, 40}};
   }
   if (info(dtype).block_elements == 32) {
-    return {{1, 5, 32}, {1, 33, 544},   {2, 1, 256},    {5, 31, 96},  {8, 17, 288},
-            {9, 1, 32}, {13, 70, 1056}, {40, 130, 576}, {17, 33, 512}};
+    return {{1, 5, 32}, {1, 33, 544},   {2, 1, 256},    {5, 31, 96},   {8, 17, 288},
+            {9, 1, 32}, {13, 70, 1056}, {40, 130, 576}, {17, 33, 512}, {1160, 3, 64}};
   }
-  return {{1, 5, 256}, {1, 33, 1280}, {2, 1, 512}, {8, 17, 256}, {9, 1, 256}, {13, 70, 1280}, {40, 130, 768}};
+  return {{1, 5, 256}, {1, 33, 1280},  {2, 1, 512},    {8, 17, 256},
+          {9, 1, 256}, {13, 70, 1280}, {40, 130, 768}, {1160, 2, 256}};
 }
 
 struct Case {
@@ -343,7 +358,7 @@ TEST_P(LinearTest, MatchesReference) {
     matrix.fill_random(random_);
     Rows x = random_rows(shape.rows, shape.k, random_);
     Rows bias = random_rows(1, shape.n, random_);
-    for (Precision precision : {Precision::kExact, Precision::kFast, Precision::kHalf}) {
+    for (Precision precision : {Precision::kExact, Precision::kFast, Precision::kHalf, Precision::kInt8}) {
       for (bool with_bias : {false, true}) {
         const Tensor b = with_bias ? Tensor(bias.row(0), DType::kF32, {shape.n}) : Tensor();
         const Rows out = run(x, matrix.weight(), b, precision);
@@ -379,7 +394,7 @@ TEST_P(LinearTest, NumberOfThreadsDoesNotChangeABit) {
     Matrix matrix(dtype(), shape.n, shape.k);
     matrix.fill_random(random_);
     Rows x = random_rows(shape.rows, shape.k, random_);
-    for (Precision precision : {Precision::kExact, Precision::kFast}) {
+    for (Precision precision : {Precision::kExact, Precision::kFast, Precision::kInt8}) {
       const Rows one = run(x, matrix.weight(), {}, precision, 1);
       for (int threads : {2, 3, 5})
         EXPECT_EQ(one.values, run(x, matrix.weight(), {}, precision, threads).values) << threads << " threads";
@@ -487,7 +502,7 @@ TEST(LinearGroupTest, SharesActivationsAmongFormats) {
         biases.push_back(random_rows(1, n, random));
         n += 13;
       }
-      for (Precision precision : {Precision::kExact, Precision::kFast, Precision::kHalf}) {
+      for (Precision precision : {Precision::kExact, Precision::kFast, Precision::kHalf, Precision::kInt8}) {
         std::vector<LinearTarget> targets;
         for (size_t i = 0; i < matrices.size(); ++i) {
           const Tensor bias = i % 2 == 0 ? Tensor(biases[i].row(0), DType::kF32, {biases[i].cols}) : Tensor();

@@ -176,7 +176,8 @@ TEST_F(StepLoopTest, AnAnswerThatIsOverHoldsNoBlocks) {
 
 TEST_F(StepLoopTest, TheSamePictureIsEncodedOnce) {
   Machine machine(*model_, 2, 64, Precision::kExact);
-  Runner runner(*model_, *machine.backend, machine.cache, Precision::kExact, 1 << 20);
+  Runner runner(*model_, *machine.backend, machine.cache,
+                {.precision = Precision::kExact, .media_cache_bytes = 1 << 20});
   StepLoop loop(machine.scheduler, runner, {});
   for (int question = 0; question < 3; ++question) {
     Sequence sequence = picture_prompt(8);

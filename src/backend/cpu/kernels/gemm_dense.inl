@@ -109,8 +109,8 @@ void gemm_dense(const ProductArgs& args) {
       const bool more = word + count < words;
       PanelPrefetch next(args.w + (more ? col : col + kDenseCols) * args.w_stride, args.w_stride, kDenseCols,
                          more ? Source::bytes(word + count) : 0, smaller(Source::bytes(kDenseDepth), args.w_stride),
-                         tiles * depth / kDenseUnroll);
-      for (int64_t tile = 0; tile < tiles; ++tile) {
+                         (args.end_tile - args.first_tile) * depth / kDenseUnroll);
+      for (int64_t tile = args.first_tile; tile < args.end_tile; ++tile) {
         const int64_t row = first_row(tile, args.rows, tiles);
         const int64_t rows = first_row(tile + 1, args.rows, tiles) - row;
         const float* a = chunk + row * depth;

@@ -139,9 +139,59 @@ void unpack_blocks(const uint8_t* const (&blocks)[kSumLanes], Q8Panel& panel, in
   L::panel_scales(blocks, panel.d + scale, panel.m + scale, kQ8Cols);
 }
 
-/// Unpacks weights [k0, k0 + 32 groups) of kQ8Cols rows from `w`; rows beyond `cols` repeat the last one.
+/// Plain weights in place of a block format: they become codes on their way to the panel, as activations do.
+template <class E>
+struct QuantizedPlain {
+  static constexpr int kBytes = kBlockK * E::kBytes;
+  static constexpr int kGroup = 32;
+  static constexpr bool kSigned = true;
+  static constexpr int kOffset = 0;
+  static constexpr bool kMin = false;
+};
+
+/// `count` weights, at most 256, and zeros behind them.
+template <class E>
+MINICPM_INLINE void read_plain(const uint8_t* w, int64_t count, float* out) {
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes)
+    store(out + i, E::read(w + i * E::kBytes));
+  if (i < count) {
+    store(out + i, E::read_rest(w + i * E::kBytes, count - i));
+    i += kLanes;
+  }
+  for (; i < kBlockK; i += kLanes)
+    store(out + i, zero());
+}
+
+/// Brings weights [k0, k0 + 32 groups) of kQ8Cols rows into the panel; rows beyond `cols` repeat the last one.
+template <class E>
+__attribute__((noinline)) void unpack_panel(QuantizedPlain<E>, const ProductArgs& args, int64_t col, int64_t k0,
+                                            int64_t groups, Q8Panel& panel) {
+  for (int vec = 0; vec < kQ8Vecs; ++vec) {
+    for (int64_t done = 0; done < groups * 32; done += kBlockK) {
+      float* scales = panel.d + done / 32 * kQ8Cols + vec * kSumLanes;
+      for (int c = 0; c < kSumLanes; ++c) {
+        alignas(64) float weights[kBlockK];
+        const int64_t row = smaller(col + vec * kSumLanes + c, args.cols - 1);
+        const int64_t first = k0 + done;
+        read_plain<E>(args.w + row * args.w_stride + first * E::kBytes, smaller<int64_t>(kBlockK, args.k - first),
+                      weights);
+        for (int g = 0; g < kBlockK / 32; ++g) {
+          int32_t sums[2];
+          scales[g * kQ8Cols + c] =
+              quantize_group(weights + 32 * g, reinterpret_cast<int8_t*>(panel.rows[c]) + 32 * g, sums);
+        }
+        if constexpr (!kSignedPanels) {
+          for (int i = 0; i < kBlockK; i += kCodeLanes)
+            store_codes(panel.rows[c] + i, to_panel(load_codes(panel.rows[c] + i)));
+        }
+      }
+      interleave_codes(panel.rows, panel.codes + done * kQ8Cols + vec * kCodeLanes);
+    }
+  }
+}
 template <class L>
-__attribute__((noinline)) void unpack_panel(const ProductArgs& args, int64_t col, int64_t k0, int64_t groups,
+__attribute__((noinline)) void unpack_panel(L, const ProductArgs& args, int64_t col, int64_t k0, int64_t groups,
                                             Q8Panel& panel) {
   alignas(64) uint8_t tails[kSumLanes][L::kBytes];
   for (int vec = 0; vec < kQ8Vecs; ++vec) {
@@ -181,20 +231,20 @@ void gemm_q8(const ProductArgs& args) {
   constexpr Correction kCorrection = L::kMin ? Correction::kMin : kOffset != 0 ? Correction::kShift : Correction::kNone;
   auto& panel = *static_cast<Q8Panel*>(args.scratch);
   TileOutput<kQ8Cols, kQ8Rows> t;
-  const int64_t all_groups = args.k / 32;
+  const int64_t all_groups = (args.k + 31) / 32;
   const int64_t tiles = count_tiles(args.rows, kQ8Rows);
   for (int64_t col = 0; col < args.cols; col += kQ8Cols) {
     t.set_bias(args.bias != nullptr ? args.bias + col : nullptr, args.cols - col);
     for (int64_t g0 = 0; g0 < all_groups; g0 += kQ8ChunkGroups) {
       const int64_t groups = smaller<int64_t>(kQ8ChunkGroups, all_groups - g0);
       const uint8_t* chunk = static_cast<const uint8_t*>(args.x) + g0 * args.rows * kQ8GroupBytes;
-      unpack_panel<L>(args, col, g0 * 32, groups, panel);
+      unpack_panel(L{}, args, col, g0 * 32, groups, panel);
       const bool more = g0 + groups < all_groups;
       constexpr int64_t kChunkBytes = kQ8ChunkGroups * 32 / kBlockK * L::kBytes;
       PanelPrefetch next(args.w + (more ? col : col + kQ8Cols) * args.w_stride, args.w_stride, kQ8Cols,
                          more ? (g0 + groups) * 32 * L::kBytes / kBlockK : 0,
-                         kChunkBytes < args.w_stride ? kChunkBytes : args.w_stride, tiles * groups);
-      for (int64_t tile = 0; tile < tiles; ++tile) {
+                         kChunkBytes < args.w_stride ? kChunkBytes : args.w_stride, (args.end_tile - args.first_tile) * groups);
+      for (int64_t tile = args.first_tile; tile < args.end_tile; ++tile) {
         const int64_t row = first_row(tile, args.rows, tiles);
         const int64_t rows = first_row(tile + 1, args.rows, tiles) - row;
         const uint8_t* a = chunk + row * groups * kQ8GroupBytes;
@@ -233,15 +283,17 @@ void q8_row(const float* x, int64_t k, void* out) {
 }
 
 int64_t q8_tile_row_bytes(int64_t k) {
-  return k / 32 * kQ8GroupBytes;
+  return (k + 31) / 32 * kQ8GroupBytes;
 }
 void q8_tile_of(const float* x, int64_t x_stride, int64_t k, int64_t rows, int64_t tile, void* out) {
   const int64_t tiles = count_tiles(rows, kQ8Rows);
   const int64_t row = first_row(tile, rows, tiles);
   const int64_t count = first_row(tile + 1, rows, tiles) - row;
-  for (int64_t g = 0; g < k / 32; ++g) {
+  const int64_t groups = (k + 31) / 32;
+  for (int64_t g = 0; g < groups; ++g) {
     const int64_t g0 = g / kQ8ChunkGroups * kQ8ChunkGroups;
-    const int64_t chunk_groups = smaller<int64_t>(kQ8ChunkGroups, k / 32 - g0);
+    const int64_t chunk_groups = smaller<int64_t>(kQ8ChunkGroups, groups - g0);
+    const int64_t left = k - g * 32;
     uint8_t* chunk = static_cast<uint8_t*>(out) + g0 * rows * kQ8GroupBytes;
     uint8_t* group = chunk + (row * chunk_groups + (g - g0) * count) * kQ8GroupBytes;
     auto* scales = reinterpret_cast<float*>(group + 32 * count);
@@ -249,7 +301,13 @@ void q8_tile_of(const float* x, int64_t x_stride, int64_t k, int64_t rows, int64
     for (int64_t r = 0; r < count; ++r) {
       alignas(32) int8_t codes[32];
       int32_t sums[2];
-      const float d = quantize_group(x + (row + r) * x_stride + g * 32, codes, sums);
+      const float* from = x + (row + r) * x_stride + g * 32;
+      alignas(64) float filled_up[32] = {};
+      if (left < 32) {
+        __builtin_memcpy(filled_up, from, static_cast<size_t>(left) * sizeof(float));
+        from = filled_up;
+      }
+      const float d = quantize_group(from, codes, sums);
       for (int64_t quad = 0; quad < 8; ++quad)
         __builtin_memcpy(group + (quad * count + r) * 4, codes + quad * 4, 4);
       scales[r] = d;

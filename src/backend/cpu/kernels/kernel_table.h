@@ -60,6 +60,12 @@ struct KernelTable {
   // these take, or null; they are prefetched, since the runs of a cache are too short for the processor to see them
   // coming.
   void (*attend)(const AttentionStep& step);
+  /// The same with products in bf16, for even head_dim; null where the instruction set has none. q, k and v are first
+  /// brought into words of two bf16, in place: keys and values of a block (k, v: [keys][stride]), and the queries of a
+  /// panel ([head_dim][lanes]).
+  void (*halve_keys)(float* k, float* v, int64_t keys, int64_t stride) = nullptr;
+  void (*halve_queries)(float* q, int64_t head_dim, int64_t lanes) = nullptr;
+  void (*attend_half)(const AttentionStep& step) = nullptr;
   /// lanes[i * stride + j] = factor * rows[j][i] for i < n and the `lanes` lanes j of one vector; and back, with a
   /// factor per lane.
   void (*rows_to_lanes)(float* lanes, int64_t stride, const float* const* rows, int64_t n, float factor);
@@ -85,6 +91,9 @@ namespace avx2 {
 extern const KernelTable kKernels;
 }
 namespace avx512 {
+extern const KernelTable kKernels;
+}
+namespace avx512_bf16 {
 extern const KernelTable kKernels;
 }
 namespace neon {

@@ -37,6 +37,7 @@ struct ProductArgs {
   const void* x;     // gemv: rows in the format's Input; gemm: all rows as tiles
   int64_t x_stride;  // gemv: bytes from row to row
   int64_t rows;
+  int64_t first_tile, end_tile;  // gemm: the tiles of rows to multiply with
   float* out;          // [rows, cols]
   int64_t out_stride;  // floats from row to row
   const float* bias;   // [cols] or null
@@ -50,6 +51,7 @@ struct LinearFormat {
   ProductFn gemv, gemm;              // Precision::kFast, activations in fast_input
   ProductFn gemv_exact, gemm_exact;  // Precision::kExact, activations in kInputF32
   ProductFn gemm_half = nullptr;     // Precision::kHalf, activations in kInputBF16; null: as Precision::kFast
+  ProductFn gemm_int8 = nullptr;     // Precision::kInt8, activations in kInputQ8; null: as Precision::kHalf
 };
 
 /// Conversions of activations into one Input.

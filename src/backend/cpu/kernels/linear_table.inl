@@ -17,7 +17,7 @@ void f32_tile_of(const float* x, int64_t x_stride, int64_t k, int64_t rows, int6
 #define MINICPM_PLAIN_FORMAT(E)                                                                                 \
   {                                                                                                             \
     kInputF32, gemv_dense<E, MultiplyF32>, gemm_dense<PlainSource<E>, MultiplyF32>, gemv_dense<E, MultiplyF32>, \
-        gemm_dense<PlainSource<E>, MultiplyF32>                                                                 \
+        gemm_dense<PlainSource<E>, MultiplyF32>, nullptr, gemm_q8<QuantizedPlain<E>>                            \
   }
 
 constexpr int64_t kScratchBytes =

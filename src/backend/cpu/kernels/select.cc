@@ -37,7 +37,7 @@ std::span<const Isa> all_isas() {
     {"avx2", &avx2::kKernels, has_avx2()},
     {"avx_vnni", &avx2::kKernels, has_avx2() && __builtin_cpu_supports("avxvnni")},
     {"avx512", &avx512::kKernels, has_avx512()},
-    {"avx512_bf16", &avx512::kKernels, has_avx512() && __builtin_cpu_supports("avx512bf16")},
+    {"avx512_bf16", &avx512_bf16::kKernels, has_avx512() && __builtin_cpu_supports("avx512bf16")},
 #elif defined(__aarch64__)
     {"neon", &neon::kKernels, true},
     {"neon_dot", &neon::kKernels, (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0},

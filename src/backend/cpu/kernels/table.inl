@@ -1,5 +1,9 @@
 // The table of one instruction set. Included last by isa_<isa>.cc inside namespace minicpm::cpu::<isa>.
 
+#ifndef MINICPM_HALF_ATTENTION
+#define MINICPM_HALF_ATTENTION  // none
+#endif
+
 const KernelTable kKernels = {
     .lanes = kLanes,
     .tile_rows = kTileRows,
@@ -19,6 +23,7 @@ const KernelTable kKernels = {
     .bf16_to_f32 = bf16_to_f32,
     .f32_to_bf16 = f32_to_bf16,
     .attend = attend,
+    MINICPM_HALF_ATTENTION
     .rows_to_lanes = rows_to_lanes,
     .lanes_to_rows = lanes_to_rows,
     .scores_f32 = score_rows<float>,
