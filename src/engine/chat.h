@@ -60,8 +60,19 @@ struct ContentPart {
 };
 
 struct Message {
-  std::string role;  // "system", "user" or "assistant"
+  std::string role;  // "system", "user", "assistant", or "tool" for the result of a call
   std::vector<ContentPart> content;
+  std::optional<std::string> reasoning = {};  // of the assistant's
+  /// Of the assistant's: [{"function": {"name", "arguments"}}, ...]; null: none. Results follow in the same order.
+  Json tool_calls = nullptr;
+};
+
+/// What the model may call.
+struct ToolUse {
+  Json tools;           // [{"type": "function", "function": {"name", "description", "parameters": SCHEMA}}, ...]
+  bool must = false;    // the answer is a call
+  std::string only;     // the one that may be called; empty: any
+  bool several = true;  // calls in one answer
 };
 
 struct ChatRequest {
@@ -75,6 +86,12 @@ struct ChatRequest {
   /// The answer (behind the reasoning) is JSON that satisfies this schema; {"type": "object"} is any object. See
   /// text/json_schema.h for what is supported. Not with beam search.
   std::optional<Json> json_schema;
+  /// Calls in the answer have the form that their tools' schemas want, see text/tool_calls.h. For models whose template
+  /// has tools; not with beam search or json_schema.
+  std::optional<ToolUse> tools;
+  /// Takes the place of the messages: the prompt as it is, without a template. Then the answer's text is whole, with the
+  /// blanks at its ends, and there is no thinking.
+  std::optional<std::vector<int32_t>> prompt_tokens;
   /// What requests of one scope computed is used again by others of that scope, which can be told from the time to
   /// the first token: give each client its own where they must not learn of each other.
   std::string cache_scope;
@@ -99,9 +116,16 @@ struct Timings {
   double prefill_tokens_per_second = 0, decode_tokens_per_second = 0;
 };
 
+struct ToolCall {
+  std::string name;
+  std::string arguments;  // JSON; the beginning of it where the answer was cut off
+  bool complete = false;
+};
+
 struct ChatResult {
   std::string text;                      // the answer
   std::optional<std::string> reasoning;  // with thinking on
+  std::vector<ToolCall> tool_calls;      // whose names are known
   std::vector<int32_t> tokens;           // generated ids
   std::vector<TokenLogprobs> logprobs;   // one per id when asked for
   FinishReason finish_reason = FinishReason::kStop;
@@ -113,6 +137,13 @@ struct ChatResult {
 struct TextDelta {
   std::string text;
   bool reasoning = false;
+  /// Of a call instead of the answer: its number, from 0. `name` is the tool's in the first piece, which may have no text.
+  std::optional<int> call = {};
+  std::string name = {};
+  /// What was generated since the piece before, when log probabilities were asked for. At the end some ids may be left
+  /// that gave no text.
+  std::vector<int32_t> tokens = {};
+  std::vector<TokenLogprobs> logprobs = {};
 };
 
 /// Called on the thread that calls chat().

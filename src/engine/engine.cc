@@ -12,6 +12,7 @@
 #include "engine/token_stream.h"
 #include "models/loaded_model.h"
 #include "text/json_schema.h"
+#include "text/tool_calls.h"
 
 namespace minicpm {
 namespace {
@@ -76,6 +77,7 @@ class EngineImpl : public Engine {
   FinishReason search_beams(Sequence& sequence, const SamplingParams& params, const StepLoop::Callbacks& callbacks,
                             const std::atomic<bool>* cancel);
   std::shared_ptr<TokenConstraint> constraint_of(const ChatRequest& request);
+  SamplingParams fitted(SamplingParams params, int64_t prompt_tokens);
   Sequence random_sequence(int64_t tokens);
 
   std::unique_ptr<LoadedModel> model_;
@@ -143,18 +145,29 @@ SamplingParams EngineImpl::default_sampling(bool thinking, bool sample) const {
   return params;
 }
 
-// What keeps the answer JSON, or nothing.
+// What keeps the answer JSON, or its calls in their form, or nothing.
 std::shared_ptr<TokenConstraint> EngineImpl::constraint_of(const ChatRequest& request) {
-  if (!request.json_schema) return nullptr;
-  if (!request.sampling.do_sample && request.sampling.num_beams > 1) {
-    fail(ErrorCode::kInvalidRequest,
-         "a JSON schema and beam search do not go together; use greedy decoding or sampling");
+  if (!request.json_schema && !request.tools) return nullptr;
+  if (request.json_schema && request.tools) {
+    fail(ErrorCode::kInvalidRequest, "a JSON schema for the answer and tools do not go together");
   }
-  auto grammar = std::make_shared<const Grammar>(json_schema_grammar(*request.json_schema));
+  if (!request.sampling.do_sample && request.sampling.num_beams > 1) {
+    fail(ErrorCode::kInvalidRequest, "{} and beam search do not go together; use greedy decoding or sampling",
+         request.tools ? "tools" : "a JSON schema");
+  }
   const Tokenizer& tokenizer = *model_->tokenizer();
+  ConstrainedPart part{.stop_ids = model_->stop_ids()};
+  if (request.thinking) part.reasoning_end = tokenizer.token_id("</think>");
+  if (request.tools) {
+    const auto begin = tokenizer.token_id(kToolCallBegin), end = tokenizer.token_id(kToolCallEnd);
+    if (!begin || !end) fail(ErrorCode::kUnsupported, "{}: its vocabulary has no tool calls", model_->version().title);
+    part.calls = {*begin, *end, request.tools->must, !request.tools->several};
+  }
+  auto grammar =
+      std::make_shared<const Grammar>(request.tools ? tool_call_grammar(request.tools->tools, request.tools->only)
+                                                    : json_schema_grammar(*request.json_schema));
   std::call_once(vocabulary_once_, [&] { vocabulary_ = std::make_shared<const VocabularyTree>(tokenizer); });
-  const auto begin_behind = request.thinking ? tokenizer.token_id("</think>") : std::nullopt;
-  return std::make_shared<TokenConstraint>(std::move(grammar), vocabulary_, model_->stop_ids(), begin_behind);
+  return std::make_shared<TokenConstraint>(std::move(grammar), vocabulary_, std::move(part));
 }
 
 FinishReason EngineImpl::search_beams(Sequence& sequence, const SamplingParams& params,
@@ -179,6 +192,18 @@ FinishReason EngineImpl::search_beams(Sequence& sequence, const SamplingParams& 
   return reason;
 }
 
+// The settings with as many tokens as fit behind the prompt.
+SamplingParams EngineImpl::fitted(SamplingParams params, int64_t prompt_tokens) {
+  const bool beams = !params.do_sample && params.num_beams > 1;
+  const int64_t room = beams ? beam_room(cache_.pool(), prompt_tokens, params.num_beams) : context_ - prompt_tokens;
+  params.max_tokens = static_cast<int>(std::min<int64_t>(params.max_tokens, room));
+  if (params.max_tokens < 1) {
+    fail(ErrorCode::kInvalidRequest, "the prompt of {} tokens leaves no room for an answer in the context of {}",
+         prompt_tokens, context_);
+  }
+  return params;
+}
+
 ChatResult EngineImpl::chat(const ChatRequest& request, const OnDelta& on_delta, const std::atomic<bool>* cancel) {
   validate(request.sampling);
   std::shared_ptr<TokenConstraint> constraint = constraint_of(request);
@@ -194,17 +219,24 @@ ChatResult EngineImpl::chat(const ChatRequest& request, const OnDelta& on_delta,
          "the prompt has {} tokens, which does not fit the context of {}; start with a larger one (-c)",
          sequence.prompt_tokens, context_);
   }
-  SamplingParams params = request.sampling;
-  const bool beams = !params.do_sample && params.num_beams > 1;
-  const int64_t room =
-      beams ? beam_room(cache_.pool(), sequence.prompt_tokens, params.num_beams) : context_ - sequence.prompt_tokens;
-  params.max_tokens = static_cast<int>(std::min<int64_t>(params.max_tokens, room));
-  if (params.max_tokens < 1) {
-    fail(ErrorCode::kInvalidRequest, "the prompt of {} tokens leaves no room for an answer in the context of {}",
-         sequence.prompt_tokens, context_);
-  }
-
-  AnswerBuilder answer(*model_->tokenizer(), request.stop, request.thinking, on_delta);
+  const bool beams = !request.sampling.do_sample && request.sampling.num_beams > 1;
+  SamplingParams params = fitted(request.sampling, sequence.prompt_tokens);
+  // Without a text that would be complete there, an answer cannot be made to go on.
+  if (constraint != nullptr) params.min_new_tokens = 0;
+  size_t given = 0;  // of the log probabilities
+  const OnDelta with_logprobs = [&](const TextDelta& delta) {
+    TextDelta more = delta;
+    const auto first = static_cast<std::ptrdiff_t>(std::exchange(given, result.logprobs.size()));
+    more.tokens.assign(result.tokens.begin() + first, result.tokens.end());
+    more.logprobs.assign(result.logprobs.begin() + first, result.logprobs.end());
+    on_delta(more);
+  };
+  AnswerBuilder answer(*model_->tokenizer(),
+                       {.stop = request.stop,
+                        .thinking = request.thinking && !request.prompt_tokens,
+                        .calls = request.tools.has_value(),
+                        .keep_blanks = request.prompt_tokens.has_value()},
+                       on_delta && params.top_logprobs && !beams ? with_logprobs : on_delta);
   const auto prefill_start = Clock::now();
   Clock::time_point decode_start = prefill_start;
   const StepLoop::Callbacks callbacks = {.on_token =
@@ -230,6 +262,7 @@ ChatResult EngineImpl::chat(const ChatRequest& request, const OnDelta& on_delta,
   result.timings.decode_ms = ms_since(decode_start);
   result.text = answer.text();
   result.reasoning = answer.reasoning();
+  result.tool_calls = answer.calls();
   result.usage.completion_tokens = static_cast<int64_t>(result.tokens.size());
   const auto per_second = [](int64_t tokens, double ms) {
     return ms > 0 ? 1000.0 * static_cast<double>(tokens) / ms : 0.0;

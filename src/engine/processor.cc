@@ -25,14 +25,22 @@ bool has_content(const Message& message) {
   });
 }
 
+void check_role(const Message& message, size_t index, const VersionRow& version) {
+  const bool plain = message.role == "user" || message.role == "assistant" || message.role == "system";
+  const bool of_tools = message.role == "tool" || message.tool_calls.is_array();
+  if (!plain && message.role != "tool") {
+    refuse(fmt::format("message {} has the role \"{}\"; known are system, user, assistant and tool", index + 1,
+                       message.role));
+  }
+  if (of_tools && !has_tools(version.chat)) refuse(fmt::format("{} cannot call tools", version.title));
+  if (message.role == "system" && index > 0) refuse("a system message must be the first one");
+}
+
 void check(const ChatRequest& request, const VersionRow& version) {
   if (request.messages.empty()) refuse("the request has no message");
   for (size_t i = 0; i < request.messages.size(); ++i) {
     const Message& message = request.messages[i];
-    const bool known = message.role == "user" || message.role == "assistant" || message.role == "system";
-    if (!known)
-      refuse(fmt::format("message {} has the role \"{}\"; known are system, user and assistant", i + 1, message.role));
-    if (message.role == "system" && i > 0) refuse("a system message must be the first one");
+    check_role(message, i, version);
     for (const ContentPart& part : message.content) {
       if (part.kind == ContentPart::Kind::kSound && part.sound == nullptr) refuse("a sound part without a sound");
       if (!part.is_visual()) continue;
@@ -48,8 +56,10 @@ void check(const ChatRequest& request, const VersionRow& version) {
       }
     }
   }
-  if (request.messages.back().role != "user") refuse("the last message must be the user's");
-  if (!has_content(request.messages.back())) refuse("the prompt is empty");
+  const Message& last = request.messages.back();
+  if (last.role != "user" && last.role != "tool") refuse("the last message must be the user's, or a tool's");
+  if (last.role == "user" && !has_content(last)) refuse("the prompt is empty");
+  if (request.tools && !has_tools(version.chat)) refuse(fmt::format("{} cannot call tools", version.title));
   if (request.speech && !version.sound) refuse(fmt::format("{} does not speak", version.title));
   if (request.thinking && !version.thinking) refuse(fmt::format("{} has no thinking mode", version.title));
 }
@@ -71,6 +81,11 @@ std::string unused_mark(const ChatRequest& request) {
   std::string mark = "\x01part\x01";
   const auto occurs = [&] {
     for (const Message& message : request.messages) {
+      if (message.reasoning && message.reasoning->find(mark) != std::string::npos) return true;
+      const Json values = message.tool_calls.flatten();
+      for (const Json& value : values) {
+        if (value.is_string() && value.get_ref<const std::string&>().find(mark) != std::string::npos) return true;
+      }
       for (const ContentPart& part : message.content) {
         if (part.text.find(mark) != std::string::npos) return true;
       }
@@ -212,6 +227,8 @@ std::vector<PromptPiece> Processor::render(const ChatRequest& request) const {
   for (const Message& message : request.messages) {
     ChatMessage rendered;
     rendered.role = message.role;
+    rendered.reasoning_content = message.reasoning;
+    rendered.tool_calls = message.tool_calls;
     const auto append_marked = [&](std::string text) {
       rendered.content += mark;
       marked.push_back(std::move(text));
@@ -238,9 +255,23 @@ std::vector<PromptPiece> Processor::render(const ChatRequest& request) const {
   }
   ChatTemplateOptions options;
   if (config_->version->thinking) options.enable_thinking = request.thinking;
+  if (request.tools) options.tools = request.tools->tools;
   const ChatFamily family = speech ? ChatFamily::kOmni26Tts : config_->version->chat;
   size_t next = 0;
   return replace_marks(apply_chat_template(family, messages, options), mark, [&] { return marked.at(next++); });
+}
+
+PreparedPrompt Processor::prepare_tokens(const std::vector<int32_t>& tokens) const {
+  if (tokens.empty()) refuse("the prompt is empty");
+  for (const int32_t id : tokens) {
+    if (id < 0 || id >= config_->decoder.vocab_size) {
+      refuse(fmt::format("the prompt has the token {}; the vocabulary has {}", id, config_->decoder.vocab_size));
+    }
+  }
+  PreparedPrompt prompt;
+  prompt.input.tokens = tokens;
+  prompt.usage.prompt_tokens = static_cast<int64_t>(tokens.size());
+  return prompt;
 }
 
 PreparedPrompt Processor::prepare(const ChatRequest& request) const {
@@ -249,6 +280,7 @@ PreparedPrompt Processor::prepare(const ChatRequest& request) const {
 
 PreparedPrompt Processor::prepare(const ChatRequest& request,
                                   std::span<const std::shared_ptr<const MediaItem>> known) const {
+  if (request.prompt_tokens) return prepare_tokens(*request.prompt_tokens);
   const VersionRow& version = *config_->version;
   check(request, version);
 

@@ -62,6 +62,7 @@ class Processor {
 
  private:
   PreparedPrompt prepare(const ChatRequest& request, std::span<const std::shared_ptr<const MediaItem>> known) const;
+  PreparedPrompt prepare_tokens(const std::vector<int32_t>& tokens) const;
   std::shared_ptr<MediaItem> make_item(const ContentPart& part, const SliceConfig& slices) const;
   std::vector<int64_t> sound_spans(const ContentPart& part) const;
   std::shared_ptr<MediaItem> make_sound_item(const Message& message) const;

@@ -58,15 +58,19 @@ VocabularyTree::VocabularyTree(const Tokenizer& tokenizer) : vocab_size_(tokeniz
 }
 
 TokenConstraint::TokenConstraint(std::shared_ptr<const Grammar> grammar,
-                                 std::shared_ptr<const VocabularyTree> vocabulary, std::vector<int32_t> stop_ids,
-                                 std::optional<int32_t> begin_behind)
+                                 std::shared_ptr<const VocabularyTree> vocabulary, ConstrainedPart part)
     : grammar_(std::move(grammar)),
       vocabulary_(std::move(vocabulary)),
-      stop_ids_(std::move(stop_ids)),
-      begin_behind_(begin_behind),
+      part_(std::move(part)),
+      phase_(part_.reasoning_end ? Phase::kReasoning : first_phase()),
       matcher_(*grammar_),
       state_(matcher_.start()) {
   if (state_ == GrammarMatcher::kDead) fail(ErrorCode::kInvalidRequest, "the JSON schema allows no answer at all");
+}
+
+TokenConstraint::Phase TokenConstraint::first_phase() const {
+  if (!part_.calls) return Phase::kGrammar;
+  return part_.calls->at_once ? Phase::kBegin : Phase::kFree;
 }
 
 const TokenConstraint::Mask& TokenConstraint::mask() {
@@ -85,27 +89,57 @@ const TokenConstraint::Mask& TokenConstraint::mask() {
       if (next != GrammarMatcher::kDead) pending.emplace_back(&child, next);
     }
   }
-  if (matcher_.accepts(state_)) {
-    for (const int32_t id : stop_ids_)
-      if (id >= 0 && id < vocabulary_->vocab_size()) mask[static_cast<size_t>(id)] = true;
+  const auto allow = [&](int32_t id) {
+    if (id >= 0 && id < vocabulary_->vocab_size()) mask[static_cast<size_t>(id)] = true;
+  };
+  if (!matcher_.accepts(state_)) return mask;
+  if (part_.calls) {
+    allow(part_.calls->end);
+  } else {
+    std::ranges::for_each(part_.stop_ids, allow);
   }
   return mask;
 }
 
 void TokenConstraint::apply(std::span<float> logits) {
-  if (begin_behind_ || state_ == GrammarMatcher::kDead) return;
+  constexpr float kNever = -std::numeric_limits<float>::infinity();
+  if (phase_ == Phase::kBegin || phase_ == Phase::kOver) {
+    for (size_t id = 0; id < logits.size(); ++id) {
+      const bool allowed = phase_ == Phase::kBegin
+                               ? static_cast<int32_t>(id) == part_.calls->begin
+                               : std::ranges::find(part_.stop_ids, static_cast<int32_t>(id)) != part_.stop_ids.end();
+      if (!allowed) logits[id] = kNever;
+    }
+    return;
+  }
+  if (phase_ != Phase::kGrammar || state_ == GrammarMatcher::kDead) return;
   const Mask& allowed = mask();
   for (size_t id = 0; id < logits.size(); ++id) {
-    if (id >= allowed.size() || !allowed[id]) logits[id] = -std::numeric_limits<float>::infinity();
+    if (id >= allowed.size() || !allowed[id]) logits[id] = kNever;
   }
 }
 
 void TokenConstraint::accept(int32_t id) {
-  if (begin_behind_) {
-    if (id == *begin_behind_) begin_behind_.reset();
-    return;
+  switch (phase_) {
+    case Phase::kReasoning:
+      if (id == part_.reasoning_end) phase_ = first_phase();
+      return;
+    case Phase::kFree:
+    case Phase::kBegin:
+      if (id != part_.calls->begin) return;
+      phase_ = Phase::kGrammar;
+      state_ = matcher_.start();
+      return;
+    case Phase::kGrammar:
+      if (part_.calls && id == part_.calls->end) {
+        phase_ = part_.calls->once ? Phase::kOver : Phase::kFree;
+      } else if (id >= 0 && id < vocabulary_->vocab_size()) {
+        state_ = matcher_.next(state_, vocabulary_->bytes(id));
+      }
+      return;
+    case Phase::kOver:
+      return;
   }
-  if (id >= 0 && id < vocabulary_->vocab_size()) state_ = matcher_.next(state_, vocabulary_->bytes(id));
 }
 
 }  // namespace minicpm

@@ -40,26 +40,41 @@ class VocabularyTree {
   std::vector<std::string> bytes_;  // by id
 };
 
+/// Where in an answer the grammar's text stands.
+struct ConstrainedPart {
+  std::vector<int32_t> stop_ids;         // end the answer
+  std::optional<int32_t> reasoning_end;  // everything goes before that id
+  /// The grammar's text is not the whole answer but stands between these two ids; everything goes outside.
+  struct Calls {
+    int32_t begin, end;
+    bool at_once = false;  // the answer begins with `begin`
+    bool once = false;     // behind the first `end` the answer is over
+  };
+  std::optional<Calls> calls;
+};
+
 /// Of one answer.
 class TokenConstraint {
  public:
-  /// With `begin_behind` the grammar begins behind that id (the end of the reasoning); everything goes before.
   TokenConstraint(std::shared_ptr<const Grammar> grammar, std::shared_ptr<const VocabularyTree> vocabulary,
-                  std::vector<int32_t> stop_ids, std::optional<int32_t> begin_behind);
+                  ConstrainedPart part);
 
-  /// Sets the logits of all ids that must not come now to -inf. Stop ids may come where the text may end.
+  /// Sets the logits of all ids that must not come now to -inf. What ends the grammar's text (a stop id, or the end of
+  /// the call) may come where it may end.
   void apply(std::span<float> logits);
   /// `id` was drawn.
   void accept(int32_t id);
 
  private:
   using Mask = std::vector<bool>;
+  enum class Phase { kReasoning, kFree, kBegin, kGrammar, kOver };
   const Mask& mask();
+  Phase first_phase() const;
 
   std::shared_ptr<const Grammar> grammar_;
   std::shared_ptr<const VocabularyTree> vocabulary_;
-  std::vector<int32_t> stop_ids_;
-  std::optional<int32_t> begin_behind_;
+  ConstrainedPart part_;
+  Phase phase_;
   GrammarMatcher matcher_;
   GrammarMatcher::State state_;
   std::unordered_map<GrammarMatcher::State, Mask> masks_;

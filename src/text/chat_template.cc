@@ -281,6 +281,10 @@ void write_generated(std::string_view text, PromptBuilder& prompt) {
 
 }  // namespace
 
+bool has_tools(ChatFamily family) {
+  return family == ChatFamily::kQwen3 || family == ChatFamily::kOmni45;
+}
+
 bool has_reasoning(const ChatMessage& answer) {
   return !strip_front(split_reasoning(answer).reasoning).empty();
 }

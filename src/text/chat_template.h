@@ -40,6 +40,9 @@ struct ChatTemplateOptions {
 std::vector<PromptPiece> apply_chat_template(ChatFamily family, const std::vector<ChatMessage>& messages,
                                              const ChatTemplateOptions& options);
 
+/// Whether the family's template has tools, their calls and results.
+bool has_tools(ChatFamily family);
+
 /// Whether the answer has a reasoning part that is not blank, as the family's template would see it.
 bool has_reasoning(const ChatMessage& answer);
 

@@ -476,9 +476,12 @@ Grammar json_object_grammar() {
 
 Grammar json_schema_grammar(const Json& schema) {
   Grammar grammar;
-  SchemaCompiler compiler(grammar, schema);
-  grammar.set_start(compiler.compile(schema, "", 0));
+  grammar.set_start(add_json_schema(grammar, schema));
   return grammar;
+}
+
+Grammar::Rule add_json_schema(Grammar& grammar, const Json& schema) {
+  return SchemaCompiler(grammar, schema).compile(schema, "", 0);
 }
 
 }  // namespace minicpm

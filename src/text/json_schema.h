@@ -17,4 +17,7 @@ Grammar json_object_grammar();
 /// its place, since an answer that ignored it would be wrong.
 Grammar json_schema_grammar(const Json& schema);
 
+/// The same as a rule of a larger grammar.
+Grammar::Rule add_json_schema(Grammar& grammar, const Json& schema);
+
 }  // namespace minicpm

@@ -5,7 +5,7 @@
 namespace minicpm {
 namespace {
 
-/// Ids 0..255 are bytes; 256 is "</think>", 257 " stop".
+/// Ids 0..255 are bytes; 256 is "</think>", 257 " stop", 258 "<tool_call>", 259 "</tool_call>".
 class ByteTokenizer : public Tokenizer {
  public:
   std::vector<int32_t> encode(std::string_view, ParseSpecial) const override { return {}; }
@@ -13,12 +13,16 @@ class ByteTokenizer : public Tokenizer {
   std::string token_bytes(int32_t id) const override {
     if (id == 256) return "</think>";
     if (id == 257) return " stop";
+    if (id >= 258) return id == 258 ? "<tool_call>" : "</tool_call>";
     return std::string(1, static_cast<char>(id));
   }
   std::string decode(std::span<const int32_t>, bool) const override { return ""; }
-  int32_t vocab_size() const override { return 258; }
+  int32_t vocab_size() const override { return 260; }
   std::optional<int32_t> token_id(std::string_view text) const override {
-    return text == "</think>" ? std::optional<int32_t>(256) : std::nullopt;
+    for (const int32_t id : {256, 258, 259}) {
+      if (token_bytes(id) == text) return id;
+    }
+    return std::nullopt;
   }
   bool is_special(int32_t) const override { return false; }
   const std::vector<AddedToken>& added_tokens() const override { return added_; }
@@ -48,7 +52,7 @@ const ByteTokenizer kTokenizer;
 
 TEST(AnswerBuilder, StreamsWhatItReturns) {
   Streamed streamed;
-  AnswerBuilder answer(kTokenizer, {}, false, streamed.sink());
+  AnswerBuilder answer(kTokenizer, {.stop = {}, .thinking = false}, streamed.sink());
   EXPECT_FALSE(push_text(answer, "\n\n A cat \xc3\xa4 "));
   answer.finish();
   EXPECT_EQ(answer.text(), "A cat \xc3\xa4");
@@ -58,7 +62,7 @@ TEST(AnswerBuilder, StreamsWhatItReturns) {
 
 TEST(AnswerBuilder, CutsAtAStopStringAcrossTokens) {
   Streamed streamed;
-  AnswerBuilder answer(kTokenizer, {"STOP", "\n\n"}, false, streamed.sink());
+  AnswerBuilder answer(kTokenizer, {.stop = {"STOP", "\n\n"}, .thinking = false}, streamed.sink());
   EXPECT_TRUE(push_text(answer, "one STO two STOP three"));
   EXPECT_TRUE(answer.push('x'));
   answer.finish();
@@ -67,7 +71,7 @@ TEST(AnswerBuilder, CutsAtAStopStringAcrossTokens) {
 }
 
 TEST(AnswerBuilder, TakesTheEarliestOfSeveralStops) {
-  AnswerBuilder answer(kTokenizer, {"stop", "o w"}, false, {});
+  AnswerBuilder answer(kTokenizer, {.stop = {"stop", "o w"}, .thinking = false}, {});
   push_text(answer, "hello w");
   answer.finish();
   EXPECT_EQ(answer.text(), "hell");
@@ -75,7 +79,7 @@ TEST(AnswerBuilder, TakesTheEarliestOfSeveralStops) {
 
 TEST(AnswerBuilder, GivesBackTheBeginningOfAStopStringThatNeverCame) {
   Streamed streamed;
-  AnswerBuilder answer(kTokenizer, {"<end>"}, false, streamed.sink());
+  AnswerBuilder answer(kTokenizer, {.stop = {"<end>"}, .thinking = false}, streamed.sink());
   push_text(answer, "a <en");
   EXPECT_EQ(streamed.text, "a ");
   answer.finish();
@@ -85,7 +89,7 @@ TEST(AnswerBuilder, GivesBackTheBeginningOfAStopStringThatNeverCame) {
 
 TEST(AnswerBuilder, KeepsReasoningApart) {
   Streamed streamed;
-  AnswerBuilder answer(kTokenizer, {"!"}, true, streamed.sink());
+  AnswerBuilder answer(kTokenizer, {.stop = {"!"}, .thinking = true}, streamed.sink());
   EXPECT_FALSE(push_text(answer, "\nwell! so"));  // stop strings count in the answer only
   EXPECT_FALSE(answer.push(256));
   EXPECT_TRUE(push_text(answer, "\n\nyes!"));
@@ -97,7 +101,7 @@ TEST(AnswerBuilder, KeepsReasoningApart) {
 }
 
 TEST(AnswerBuilder, UnfinishedReasoningIsNoAnswer) {
-  AnswerBuilder answer(kTokenizer, {}, true, {});
+  AnswerBuilder answer(kTokenizer, {.stop = {}, .thinking = true}, {});
   push_text(answer, "hmm");
   answer.finish();
   EXPECT_EQ(*answer.reasoning(), "hmm");
@@ -106,7 +110,7 @@ TEST(AnswerBuilder, UnfinishedReasoningIsNoAnswer) {
 
 TEST(AnswerBuilder, HoldsHalfACharacterBack) {
   Streamed streamed;
-  AnswerBuilder answer(kTokenizer, {}, false, streamed.sink());
+  AnswerBuilder answer(kTokenizer, {.stop = {}, .thinking = false}, streamed.sink());
   answer.push('a');
   answer.push(0xe4);
   answer.push(0xbd);
@@ -116,6 +120,77 @@ TEST(AnswerBuilder, HoldsHalfACharacterBack) {
   answer.push(0xe4);
   answer.finish();
   EXPECT_EQ(answer.text(), "a\xe4\xbd\xa0\xef\xbf\xbd");
+}
+
+struct StreamedCalls {
+  std::vector<std::string> names, arguments;
+  std::string text;
+  OnDelta sink() {
+    return [this](const TextDelta& delta) {
+      if (!delta.call) {
+        text += delta.text;
+        return;
+      }
+      if (!delta.name.empty()) {
+        names.push_back(delta.name);
+        arguments.emplace_back();
+      }
+      EXPECT_EQ(*delta.call, static_cast<int>(names.size()) - 1);
+      arguments.back() += delta.text;
+    };
+  }
+};
+
+TEST(AnswerBuilder, CallsAreApartFromTheText) {
+  StreamedCalls streamed;
+  AnswerBuilder answer(kTokenizer, {.stop = {"}"}, .calls = true}, streamed.sink());
+  EXPECT_FALSE(push_text(answer, "Let me see.\n"));
+  answer.push(258);
+  push_text(answer, "\n{\"name\": \"look\", \"arguments\": {\"at\": \"a }\\n \xe6\xbc\xa2\"}}\n");
+  answer.push(259);
+  push_text(answer, "\n");
+  answer.push(258);
+  push_text(answer, "\n{\"name\": \"go\", \"arguments\": {}}\n");
+  answer.push(259);
+  answer.finish();
+  EXPECT_EQ(answer.text(), "Let me see.");
+  EXPECT_EQ(streamed.names, (std::vector<std::string>{"look", "go"}));
+  EXPECT_EQ(streamed.arguments, (std::vector<std::string>{"{\"at\": \"a }\\n \xe6\xbc\xa2\"}", "{}"}));
+  ASSERT_EQ(answer.calls().size(), 2u);
+  for (size_t i = 0; i < 2; ++i) {
+    EXPECT_EQ(answer.calls()[i].name, streamed.names[i]);
+    EXPECT_EQ(answer.calls()[i].arguments, streamed.arguments[i]);
+    EXPECT_TRUE(answer.calls()[i].complete);
+  }
+}
+
+TEST(AnswerBuilder, ACallThatIsCutOffIsNotComplete) {
+  AnswerBuilder answer(kTokenizer, {.calls = true}, {});
+  answer.push(258);
+  push_text(answer, "\n{\"name\": \"look\", \"arguments\": {\"at\": ");
+  answer.finish();
+  ASSERT_EQ(answer.calls().size(), 1u);
+  EXPECT_EQ(answer.calls()[0].arguments, "{\"at\": ");
+  EXPECT_FALSE(answer.calls()[0].complete);
+  EXPECT_EQ(answer.text(), "");
+}
+
+TEST(AnswerBuilder, MarksOfCallsAreTextWithoutToolsAndWhenSpelled) {
+  AnswerBuilder plain(kTokenizer, {}, {});
+  plain.push(258);
+  push_text(plain, "x");
+  EXPECT_EQ(plain.text(), "<tool_call>x");
+  AnswerBuilder spelled(kTokenizer, {.calls = true}, {});
+  push_text(spelled, "<tool_call>x");
+  EXPECT_EQ(spelled.text(), "<tool_call>x");
+  EXPECT_TRUE(spelled.calls().empty());
+}
+
+TEST(AnswerBuilder, KeepsBlanksWhenAsked) {
+  AnswerBuilder answer(kTokenizer, {.keep_blanks = true}, {});
+  push_text(answer, "\n  x \n");
+  answer.finish();
+  EXPECT_EQ(answer.text(), "\n  x \n");
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 
 #include "engine/sampler.h"
 #include "text/json_schema.h"
+#include "text/tool_calls.h"
 
 namespace minicpm {
 namespace {
@@ -19,7 +20,7 @@ class SmallVocabulary : public Tokenizer {
       tokens_.emplace_back(1, static_cast<char>(byte));
     for (const char* text : {"{\"", "\": ", "true", "tr", "ue}", "\"name", "\"name", ", \"", "false}"})
       tokens_.emplace_back(text);
-    for (const char* text : {"<end>", "</think>"}) {
+    for (const char* text : {"<end>", "</think>", "<tool_call>", "</tool_call>"}) {
       added_.push_back({text, static_cast<int32_t>(tokens_.size()), true});
       tokens_.emplace_back(text);
     }
@@ -44,6 +45,8 @@ class SmallVocabulary : public Tokenizer {
 
   int32_t end() const { return added_[0].id; }
   int32_t think_end() const { return added_[1].id; }
+  int32_t call_begin() const { return added_[2].id; }
+  int32_t call_end() const { return added_[3].id; }
 
  private:
   std::vector<std::string> tokens_;
@@ -55,8 +58,21 @@ class TokenConstraintTest : public ::testing::Test {
   TokenConstraint constraint(const char* schema, std::optional<int32_t> begin_behind = std::nullopt) {
     return {std::make_shared<const Grammar>(json_schema_grammar(parse_json(schema, "test"))),
             std::make_shared<const VocabularyTree>(vocabulary_),
-            {vocabulary_.end()},
-            begin_behind};
+            {.stop_ids = {vocabulary_.end()}, .reasoning_end = begin_behind}};
+  }
+
+  TokenConstraint calls(bool at_once, bool once, std::optional<int32_t> reasoning_end = std::nullopt) {
+    const Json tools = parse_json(R"([{"type": "function", "function": {"name": "f"}}])", "test");
+    return {std::make_shared<const Grammar>(tool_call_grammar(tools, "")),
+            std::make_shared<const VocabularyTree>(vocabulary_),
+            {.stop_ids = {vocabulary_.end()},
+             .reasoning_end = reasoning_end,
+             .calls = ConstrainedPart::Calls{vocabulary_.call_begin(), vocabulary_.call_end(), at_once, once}}};
+  }
+
+  void accept_text(TokenConstraint& constraint, std::string_view text) {
+    for (const char c : text)
+      constraint.accept(static_cast<uint8_t>(c));
   }
 
   std::vector<std::string> allowed(TokenConstraint& constraint) {
@@ -95,6 +111,34 @@ TEST_F(TokenConstraintTest, BeginsBehindTheReasoning) {
   c.accept(id_of("x"));
   c.accept(vocabulary_.think_end());
   EXPECT_EQ(allowed(c), (std::vector<std::string>{"1"}));
+}
+
+TEST_F(TokenConstraintTest, CallsHaveTheirFormAndTextIsFree) {
+  const size_t all = static_cast<size_t>(vocabulary_.vocab_size());
+  TokenConstraint c = calls(false, false);
+  EXPECT_EQ(allowed(c).size(), all);
+  accept_text(c, "text");
+  EXPECT_EQ(allowed(c).size(), all);
+  c.accept(vocabulary_.call_begin());
+  EXPECT_EQ(allowed(c), (std::vector<std::string>{"\n"}));
+  accept_text(c, "\n{\"name\": \"f\", \"arguments\": {}}");
+  EXPECT_EQ(allowed(c), (std::vector<std::string>{"\n"}));
+  accept_text(c, "\n");
+  EXPECT_EQ(allowed(c), (std::vector<std::string>{"</tool_call>"}));
+  c.accept(vocabulary_.call_end());
+  EXPECT_EQ(allowed(c).size(), all);
+}
+
+TEST_F(TokenConstraintTest, ACallMayBeWantedAtOnceAndOnce) {
+  TokenConstraint c = calls(true, true, vocabulary_.think_end());
+  EXPECT_EQ(allowed(c).size(), static_cast<size_t>(vocabulary_.vocab_size()));
+  c.accept(vocabulary_.call_begin());  // in the reasoning it means nothing
+  c.accept(vocabulary_.think_end());
+  EXPECT_EQ(allowed(c), (std::vector<std::string>{"<tool_call>"}));
+  c.accept(vocabulary_.call_begin());
+  accept_text(c, "\n{\"name\": \"f\", \"arguments\": {\"a\": 1}}\n");
+  c.accept(vocabulary_.call_end());
+  EXPECT_EQ(allowed(c), (std::vector<std::string>{"<end>"}));
 }
 
 // Whatever a model likes best, what is drawn is JSON of the schema.
