@@ -142,6 +142,10 @@ constexpr std::array kOptions = {
     OptionRow{"serve", "--port", "N", kServer, &Options::port, "default: 8080; 0: any that is free", kFree, 0, 65535},
     OptionRow{"serve", "--parallel", "N", kServer, &Options::parallel,
               "requests that are answered at once; 256 more wait; default: 64", kFree, 1, 4096},
+    OptionRow{"serve", "--cache-tokens", "N", kServer, &Options::cache_tokens,
+              "room in the KV cache for all answers and for prompts that are kept, in tokens; at least one context; "
+              "default: four contexts, but half of the free memory at most",
+              kFree, 1, std::numeric_limits<int32_t>::max()},
     OptionRow{"serve", "--log", "text|json|off", kServer, &Options::log,
               "one line for each request on standard error, without prompts and keys; default: text"},
     OptionRow{"serve", "--api-key", "KEY", kAccess, &Options::api_keys,

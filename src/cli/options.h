@@ -91,7 +91,7 @@ struct Options {
   // serve
   std::vector<std::string> models, api_keys, cors_origins, allowed_hosts;
   std::string host, api_key_file, tls_certificate, tls_key, log;
-  std::optional<int64_t> port, parallel;
+  std::optional<int64_t> port, parallel, cache_tokens;
   bool insecure = false;
 
   bool markdown = false;

@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
@@ -10,6 +11,7 @@
 
 #include "base/error.h"
 #include "base/file_map.h"
+#include "base/machine.h"
 #include "cli/build_info.h"
 #include "cli/request.h"
 #include "cli/terminal.h"
@@ -63,6 +65,23 @@ server::ServerOptions server_options(const Options& options) {
   return result;
 }
 
+/// Room for several contexts, so that answers run beside each other and prompts are kept; but without --cache-tokens no
+/// more than half of the memory that is free.
+EngineOptions serving_engine(const Options& options, const ModelSpec& spec) {
+  constexpr int64_t kContexts = 4;
+  EngineOptions engine = engine_options(options);
+  if (options.cache_tokens) {
+    engine.cache_tokens = *options.cache_tokens;
+    return engine;
+  }
+  const MemoryPlan plan = plan_memory(spec, engine);
+  const int64_t token_bytes = std::max<int64_t>(1, plan.kv_bytes / std::max<int64_t>(1, plan.context_tokens));
+  const int64_t free_bytes = std::max<int64_t>(0, machine_memory().available_bytes - plan.total_bytes());
+  engine.cache_tokens =
+      plan.context_tokens + std::min((kContexts - 1) * plan.context_tokens, free_bytes / 2 / token_bytes);
+  return engine;
+}
+
 std::vector<server::ServedModel> load_models(const Options& options) {
   if (options.models.size() > 1 && !(options.mmproj.empty() && options.lora.empty())) {
     fail(ErrorCode::kInvalidRequest, "--mmproj and --lora go with a single model");
@@ -71,7 +90,8 @@ std::vector<server::ServedModel> load_models(const Options& options) {
   for (const std::string& model : options.models) {
     Options one = options;
     one.model = model;
-    models.push_back(server::load_served_model(model_spec(one), engine_options(options)));
+    const ModelSpec spec = model_spec(one);
+    models.push_back(server::load_served_model(spec, serving_engine(options, spec)));
   }
   return models;
 }

@@ -21,23 +21,9 @@ std::string text_to_speak(const Options& options) {
   return text;
 }
 
-/// The published prompts for reading a text; described voices have none of their own for it, so the description goes
-/// in front.
-ChatRequest reading_request(const Options& options, const std::string& text) {
-  const PromptLanguage language = prompt_language(options.language);
-  const AudioMode& clone = audio_mode("voice-clone");
-  ChatRequest request;
-  request.speech = true;
-  Message reading = task_message(clone, language, text, {});
-  if (!options.instruct.empty()) {
-    reading.content.insert(reading.content.begin(), ContentPart::from_text(options.instruct));
-  } else {
-    const auto clip = voice_clip(options);
-    request.messages.push_back(
-        voice_message(clip ? clone : audio_mode("audio-assistant"), language, clip ? &*clip : nullptr));
-  }
-  request.messages.push_back(std::move(reading));
-  return request;
+ChatRequest request_for(const Options& options, const std::string& text) {
+  const auto clip = options.instruct.empty() ? voice_clip(options) : std::nullopt;
+  return reading_request(text, prompt_language(options.language), {clip ? &*clip : nullptr, options.instruct});
 }
 
 }  // namespace
@@ -48,7 +34,7 @@ int run_speak(const Options& options) {
     fail(ErrorCode::kInvalidRequest, "--instruct and --voice exclude each other");
   }
   const std::string text = text_to_speak(options);
-  const ChatRequest request = reading_request(options, text);
+  const ChatRequest request = request_for(options, text);
   const auto maker = load_speech(options);
   std::vector<float> speaker;
   {

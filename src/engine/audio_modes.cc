@@ -138,4 +138,19 @@ Message task_message(const AudioMode& mode, PromptLanguage language, const std::
   return message;
 }
 
+ChatRequest reading_request(const std::string& text, PromptLanguage language, const ReadingVoice& voice) {
+  const AudioMode& clone = audio_mode("voice-clone");
+  ChatRequest request;
+  request.speech = true;
+  Message reading = task_message(clone, language, text, {});
+  if (!voice.description.empty()) {
+    reading.content.insert(reading.content.begin(), ContentPart::from_text(voice.description));
+  } else {
+    const AudioMode& mode = voice.clip != nullptr ? clone : audio_mode("audio-assistant");
+    request.messages.push_back(voice_message(mode, language, voice.clip));
+  }
+  request.messages.push_back(std::move(reading));
+  return request;
+}
+
 }  // namespace minicpm

@@ -49,4 +49,13 @@ Message voice_message(const AudioMode& mode, PromptLanguage language, const std:
 Message task_message(const AudioMode& mode, PromptLanguage language, const std::string& text,
                      std::vector<ContentPart> media);
 
+/// The voice to read a text in: that of a clip as in voice_message, or one described in words, or the model's own.
+struct ReadingVoice {
+  const std::vector<float>* clip = nullptr;
+  std::string description = {};
+};
+/// A request whose Engine::speaker_state is that voice, made of the published prompts for reading a text; described
+/// voices have none of their own for it, so the description goes in front.
+ChatRequest reading_request(const std::string& text, PromptLanguage language, const ReadingVoice& voice);
+
 }  // namespace minicpm

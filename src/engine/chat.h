@@ -30,7 +30,7 @@ struct EngineOptions {
   BackendOptions backend;
   int64_t context_tokens = 0;  // of one sequence at most; 0: the model's limit, at most the next
   int64_t default_context = 8192;
-  int64_t cache_tokens = 0;  // room in the KV cache over all sequences; 0: that of one
+  int64_t cache_tokens = 0;     // room in the KV cache over all sequences; 0: that of one
   DType kv_type = DType::kF16;  // f16 or f32
   int64_t prefill_chunk = 512;  // prompt tokens per step
   Precision precision = Precision::kFast;
@@ -70,7 +70,7 @@ struct Message {
 /// What the model may call.
 struct ToolUse {
   Json tools;           // [{"type": "function", "function": {"name", "description", "parameters": SCHEMA}}, ...]
-  bool must = false;    // the answer is a call
+  bool must = false;    // the answer is nothing but calls
   std::string only;     // the one that may be called; empty: any
   bool several = true;  // calls in one answer
 };
@@ -89,8 +89,8 @@ struct ChatRequest {
   /// Calls in the answer have the form that their tools' schemas want, see text/tool_calls.h. For models whose template
   /// has tools; not with beam search or json_schema.
   std::optional<ToolUse> tools;
-  /// Takes the place of the messages: the prompt as it is, without a template. Then the answer's text is whole, with the
-  /// blanks at its ends, and there is no thinking.
+  /// Takes the place of the messages: the prompt as it is, without a template. Then the answer's text is whole, with
+  /// the blanks at its ends, and there is no thinking.
   std::optional<std::vector<int32_t>> prompt_tokens;
   /// What requests of one scope computed is used again by others of that scope, which can be told from the time to
   /// the first token: give each client its own where they must not learn of each other.
@@ -137,7 +137,8 @@ struct ChatResult {
 struct TextDelta {
   std::string text;
   bool reasoning = false;
-  /// Of a call instead of the answer: its number, from 0. `name` is the tool's in the first piece, which may have no text.
+  /// Of a call instead of the answer: its number, from 0. `name` is the tool's in the first piece, which may have no
+  /// text.
   std::optional<int> call = {};
   std::string name = {};
   /// What was generated since the piece before, when log probabilities were asked for. At the end some ids may be left

@@ -204,6 +204,25 @@ SamplingParams EngineImpl::fitted(SamplingParams params, int64_t prompt_tokens) 
   return params;
 }
 
+/// Adds to each piece what was generated since the one before. Both must outlive what is returned.
+OnDelta with_logprobs(const OnDelta& next, const ChatResult& so_far) {
+  return [&next, &so_far, given = std::ptrdiff_t{0}](TextDelta delta) mutable {
+    delta.tokens.assign(so_far.tokens.begin() + given, so_far.tokens.end());
+    delta.logprobs.assign(so_far.logprobs.begin() + given, so_far.logprobs.end());
+    given = static_cast<std::ptrdiff_t>(so_far.logprobs.size());
+    next(delta);
+  };
+}
+
+void add_speeds(ChatResult& result) {
+  const auto per_second = [](int64_t tokens, double ms) {
+    return ms > 0 ? 1000.0 * static_cast<double>(tokens) / ms : 0.0;
+  };
+  result.timings.prefill_tokens_per_second =
+      per_second(result.usage.prompt_tokens - result.usage.cached_tokens, result.timings.prefill_ms);
+  result.timings.decode_tokens_per_second = per_second(result.usage.completion_tokens, result.timings.decode_ms);
+}
+
 ChatResult EngineImpl::chat(const ChatRequest& request, const OnDelta& on_delta, const std::atomic<bool>* cancel) {
   validate(request.sampling);
   std::shared_ptr<TokenConstraint> constraint = constraint_of(request);
@@ -223,20 +242,12 @@ ChatResult EngineImpl::chat(const ChatRequest& request, const OnDelta& on_delta,
   SamplingParams params = fitted(request.sampling, sequence.prompt_tokens);
   // Without a text that would be complete there, an answer cannot be made to go on.
   if (constraint != nullptr) params.min_new_tokens = 0;
-  size_t given = 0;  // of the log probabilities
-  const OnDelta with_logprobs = [&](const TextDelta& delta) {
-    TextDelta more = delta;
-    const auto first = static_cast<std::ptrdiff_t>(std::exchange(given, result.logprobs.size()));
-    more.tokens.assign(result.tokens.begin() + first, result.tokens.end());
-    more.logprobs.assign(result.logprobs.begin() + first, result.logprobs.end());
-    on_delta(more);
-  };
   AnswerBuilder answer(*model_->tokenizer(),
                        {.stop = request.stop,
                         .thinking = request.thinking && !request.prompt_tokens,
                         .calls = request.tools.has_value(),
                         .keep_blanks = request.prompt_tokens.has_value()},
-                       on_delta && params.top_logprobs && !beams ? with_logprobs : on_delta);
+                       on_delta && params.top_logprobs && !beams ? with_logprobs(on_delta, result) : on_delta);
   const auto prefill_start = Clock::now();
   Clock::time_point decode_start = prefill_start;
   const StepLoop::Callbacks callbacks = {.on_token =
@@ -264,12 +275,7 @@ ChatResult EngineImpl::chat(const ChatRequest& request, const OnDelta& on_delta,
   result.reasoning = answer.reasoning();
   result.tool_calls = answer.calls();
   result.usage.completion_tokens = static_cast<int64_t>(result.tokens.size());
-  const auto per_second = [](int64_t tokens, double ms) {
-    return ms > 0 ? 1000.0 * static_cast<double>(tokens) / ms : 0.0;
-  };
-  result.timings.prefill_tokens_per_second =
-      per_second(result.usage.prompt_tokens - result.usage.cached_tokens, result.timings.prefill_ms);
-  result.timings.decode_tokens_per_second = per_second(result.usage.completion_tokens, result.timings.decode_ms);
+  add_speeds(result);
   return result;
 }
 

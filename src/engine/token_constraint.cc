@@ -70,7 +70,7 @@ TokenConstraint::TokenConstraint(std::shared_ptr<const Grammar> grammar,
 
 TokenConstraint::Phase TokenConstraint::first_phase() const {
   if (!part_.calls) return Phase::kGrammar;
-  return part_.calls->at_once ? Phase::kBegin : Phase::kFree;
+  return part_.calls->only ? Phase::kBegin : Phase::kFree;
 }
 
 const TokenConstraint::Mask& TokenConstraint::mask() {
@@ -101,14 +101,24 @@ const TokenConstraint::Mask& TokenConstraint::mask() {
   return mask;
 }
 
+TokenConstraint::Phase TokenConstraint::behind_call() const {
+  if (part_.calls->once) return Phase::kOver;
+  return part_.calls->only ? Phase::kNext : Phase::kFree;
+}
+
+/// In kBegin, kNext and kOver.
+bool TokenConstraint::allowed_between(int32_t id) const {
+  if (phase_ != Phase::kOver && id == part_.calls->begin) return true;
+  if (phase_ == Phase::kBegin) return false;
+  if (std::ranges::find(part_.stop_ids, id) != part_.stop_ids.end()) return true;
+  return phase_ == Phase::kNext && id < vocabulary_->vocab_size() && vocabulary_->bytes(id) == "\n";
+}
+
 void TokenConstraint::apply(std::span<float> logits) {
   constexpr float kNever = -std::numeric_limits<float>::infinity();
-  if (phase_ == Phase::kBegin || phase_ == Phase::kOver) {
+  if (phase_ == Phase::kBegin || phase_ == Phase::kNext || phase_ == Phase::kOver) {
     for (size_t id = 0; id < logits.size(); ++id) {
-      const bool allowed = phase_ == Phase::kBegin
-                               ? static_cast<int32_t>(id) == part_.calls->begin
-                               : std::ranges::find(part_.stop_ids, static_cast<int32_t>(id)) != part_.stop_ids.end();
-      if (!allowed) logits[id] = kNever;
+      if (!allowed_between(static_cast<int32_t>(id))) logits[id] = kNever;
     }
     return;
   }
@@ -126,13 +136,17 @@ void TokenConstraint::accept(int32_t id) {
       return;
     case Phase::kFree:
     case Phase::kBegin:
-      if (id != part_.calls->begin) return;
+    case Phase::kNext:
+      if (id != part_.calls->begin) {
+        if (phase_ == Phase::kNext) phase_ = Phase::kBegin;
+        return;
+      }
       phase_ = Phase::kGrammar;
       state_ = matcher_.start();
       return;
     case Phase::kGrammar:
       if (part_.calls && id == part_.calls->end) {
-        phase_ = part_.calls->once ? Phase::kOver : Phase::kFree;
+        phase_ = behind_call();
       } else if (id >= 0 && id < vocabulary_->vocab_size()) {
         state_ = matcher_.next(state_, vocabulary_->bytes(id));
       }

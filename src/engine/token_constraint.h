@@ -47,8 +47,8 @@ struct ConstrainedPart {
   /// The grammar's text is not the whole answer but stands between these two ids; everything goes outside.
   struct Calls {
     int32_t begin, end;
-    bool at_once = false;  // the answer begins with `begin`
-    bool once = false;     // behind the first `end` the answer is over
+    bool only = false;  // the answer is nothing but calls, one at least
+    bool once = false;  // behind the first `end` the answer is over
   };
   std::optional<Calls> calls;
 };
@@ -67,9 +67,12 @@ class TokenConstraint {
 
  private:
   using Mask = std::vector<bool>;
-  enum class Phase { kReasoning, kFree, kBegin, kGrammar, kOver };
+  /// kBegin: a call must come; kNext: another one behind a newline, or the end; kOver: the end.
+  enum class Phase { kReasoning, kFree, kBegin, kNext, kGrammar, kOver };
   const Mask& mask();
   Phase first_phase() const;
+  Phase behind_call() const;
+  bool allowed_between(int32_t id) const;
 
   std::shared_ptr<const Grammar> grammar_;
   std::shared_ptr<const VocabularyTree> vocabulary_;

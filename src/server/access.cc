@@ -66,14 +66,24 @@ void Access::check_site(const HttpRequest& request) const {
   throw ApiError(403, "pages of other sites may not use this server (--cors)");
 }
 
+std::string_view Access::key_of(const HttpRequest& request) {
+  if (const std::string_view key = request.header("x-api-key"); !key.empty()) return key;
+  constexpr std::string_view kBearer = "bearer ";
+  const std::string_view field = request.header("authorization");
+  if (lower_case(field.substr(0, kBearer.size())) == kBearer) return field.substr(kBearer.size());
+  return {};
+}
+
+std::string Access::scope(const HttpRequest& request) const {
+  if (keys_.empty()) return {};
+  const Digest found = digest(key_of(request));
+  return {found.begin(), found.end()};
+}
+
 // Digests are compared, so that the time says nothing about a key, not even its length.
 void Access::check_key(const HttpRequest& request) const {
   if (keys_.empty()) return;
-  std::string_view given = request.header("x-api-key");
-  if (const std::string_view field = request.header("authorization"); given.empty() && !field.empty()) {
-    constexpr std::string_view kBearer = "bearer ";
-    if (lower_case(field.substr(0, kBearer.size())) == kBearer) given = field.substr(kBearer.size());
-  }
+  const std::string_view given = key_of(request);
   if (given.empty()) throw ApiError(401, "this server needs an API key", {}, "missing_api_key");
   const Digest found = digest(given);
   bool known = false;

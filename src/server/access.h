@@ -30,6 +30,8 @@ class Access {
   /// Throws ApiError 401, 403, 421.
   void check_site(const HttpRequest& request) const;
   void check_key(const HttpRequest& request) const;
+  /// Tells clients with different keys apart: the key's digest, or nothing where everyone may ask.
+  std::string scope(const HttpRequest& request) const;
 
   /// The headers that let a page of an allowed site read the answer.
   std::vector<Header> cors_headers(const HttpRequest& request) const;
@@ -41,6 +43,7 @@ class Access {
 
   using Digest = std::array<unsigned char, 32>;
   static Digest digest(std::string_view key);
+  static std::string_view key_of(const HttpRequest& request);
 
   AccessOptions options_;
   std::vector<Digest> keys_;

@@ -4,10 +4,16 @@
 
 #include <algorithm>
 #include <chrono>
+#include <exception>
+#include <iterator>
+#include <mutex>
 #include <new>
 #include <random>
+#include <thread>
+#include <utility>
 
 #include "base/error.h"
+#include "models/loaded_model.h"
 
 namespace minicpm::server {
 namespace {
@@ -26,20 +32,32 @@ class WithoutLastBlanks {
  public:
   explicit WithoutLastBlanks(const OnDelta& next) : next_(next) {}
 
-  void operator()(const TextDelta& delta) {
+  void operator()(TextDelta delta) {
+    tokens_.insert(tokens_.end(), delta.tokens.begin(), delta.tokens.end());
+    std::ranges::move(delta.logprobs, std::back_inserter(logprobs_));
+    if (delta.call) return give(std::move(delta));
     if (delta.reasoning != reasoning_) held_.clear();
     reasoning_ = delta.reasoning;
     held_ += delta.text;
     const size_t last = held_.find_last_not_of(" \t\r\n");
     if (last == std::string::npos) return;
-    next_({held_.substr(0, last + 1), delta.reasoning});
+    delta.text = held_.substr(0, last + 1);
     held_.erase(0, last + 1);
+    give(std::move(delta));
   }
 
  private:
+  void give(TextDelta delta) {
+    delta.tokens = std::exchange(tokens_, {});
+    delta.logprobs = std::exchange(logprobs_, {});
+    next_(delta);
+  }
+
   const OnDelta& next_;
   bool reasoning_ = false;
   std::string held_;
+  std::vector<int32_t> tokens_;  // that were not given on yet
+  std::vector<TokenLogprobs> logprobs_;
 };
 
 /// Times of an answer's pieces.
@@ -60,31 +78,109 @@ class PieceTimes {
   bool first_ = true;
 };
 
+ChatResult ask(ApiContext& context, const ServedModel& model, const ChatRequest& request, const OnDelta& on_delta,
+               const std::atomic<bool>& cancelled) {
+  PieceTimes times(context.metrics);
+  const OnDelta none = [](const TextDelta&) {};
+  const OnDelta& next = on_delta ? on_delta : none;
+  WithoutLastBlanks without_blanks(next);
+  const OnDelta emit = [&](const TextDelta& delta) {
+    times.piece();
+    request.prompt_tokens ? next(delta) : without_blanks(delta);
+  };
+  ChatResult result;
+  try {
+    result = model.engine->chat(request, emit, &cancelled);
+  } catch (const std::bad_alloc&) {
+    fail(ErrorCode::kOutOfMemory, "out of memory");
+  }
+  context.metrics.count_tokens(result.usage.prompt_tokens, result.usage.completion_tokens);
+  if (result.finish_reason == FinishReason::kCancelled) fail(ErrorCode::kCancelled, "cancelled");
+  return result;
+}
+
+class Gate {
+ public:
+  void open() {
+    open_ = true;
+    open_.notify_all();
+  }
+  void wait() const { open_.wait(false); }
+
+ private:
+  std::atomic<bool> open_{false};
+};
+
+/// What the answers of one request share.
+struct Shared {
+  std::mutex mutex;  // guards what follows and the client's stream
+  std::exception_ptr error;
+};
+
 }  // namespace
 
 ChatResult answer(ApiContext& context, Exchange& exchange, const ServedModel& model, const ChatRequest& request,
                   const OnDelta& on_delta) {
   exchange.note.model = model.name;
-  PieceTimes times(context.metrics);
-  const OnDelta none = [](const TextDelta&) {};
-  WithoutLastBlanks emit(on_delta ? on_delta : none);
-  ChatResult result;
-  try {
-    result = model.engine->chat(
-        request,
-        [&](const TextDelta& delta) {
-          times.piece();
-          emit(delta);
-        },
-        &exchange.cancelled());
-  } catch (const std::bad_alloc&) {
-    fail(ErrorCode::kOutOfMemory, "out of memory");
-  }
+  ChatRequest scoped = request;
+  scoped.cache_scope = context.access.scope(exchange.request());
+  ChatResult result = ask(context, model, scoped, on_delta, exchange.cancelled());
   exchange.note.prompt_tokens += result.usage.prompt_tokens;
   exchange.note.completion_tokens += result.usage.completion_tokens;
-  context.metrics.count_tokens(result.usage.prompt_tokens, result.usage.completion_tokens);
-  if (result.finish_reason == FinishReason::kCancelled) fail(ErrorCode::kCancelled, "cancelled");
   return result;
+}
+
+std::vector<ChatResult> answers(ApiContext& context, Exchange& exchange, const ServedModel& model,
+                                const ChatRequest& request, int count, const OnChoiceDelta& on_delta) {
+  exchange.note.model = model.name;
+  std::vector<ChatResult> results(static_cast<size_t>(count));
+  Shared shared;
+  const std::string scope = context.access.scope(exchange.request());
+  const auto run = [&](int index, Gate& gate) {
+    try {
+      ChatRequest choice = request;
+      choice.cache_scope = scope;
+      choice.sampling.seed += static_cast<uint64_t>(index);  // equal seeds would give equal answers
+      results[static_cast<size_t>(index)] = ask(
+          context, model, choice,
+          [&](const TextDelta& delta) {
+            gate.open();
+            const std::scoped_lock lock(shared.mutex);
+            if (on_delta && !shared.error) on_delta(index, delta);
+          },
+          exchange.cancelled());
+    } catch (...) {
+      const std::scoped_lock lock(shared.mutex);
+      if (!shared.error) shared.error = std::current_exception();
+    }
+  };
+  {
+    Gate gate;  // the others take over what the first one computed of the prompt
+    std::vector<std::jthread> others;
+    struct Opener {
+      Gate& gate;
+      ~Opener() { gate.open(); }
+    } opener{gate};  // before the others are joined
+    for (int i = 1; i < count; ++i) {
+      others.emplace_back([&, i] {
+        gate.wait();
+        run(i, gate);
+      });
+    }
+    run(0, gate);
+  }
+  if (shared.error) std::rethrow_exception(shared.error);
+  exchange.note.prompt_tokens += results.front().usage.prompt_tokens;
+  for (const ChatResult& result : results)
+    exchange.note.completion_tokens += result.usage.completion_tokens;
+  return results;
+}
+
+int64_t reasoning_tokens(const ServedModel& model, const ChatRequest& request, const ChatResult& result) {
+  if (!request.thinking) return 0;
+  const auto end = model.model().tokenizer()->token_id("</think>");
+  if (!end) return 0;
+  return std::ranges::find(result.tokens, *end) - result.tokens.begin();
 }
 
 void PieceStream::write(std::string_view text) {
@@ -128,6 +224,8 @@ void read_sampling(const Fields& fields, SamplingParams& params) {
   for (const char* name : {"repetition_penalty", "repeat_penalty"}) {
     if (const auto value = fields.number(name, 0.01, 100)) params.repetition_penalty = as_float(*value);
   }
+  if (const auto value = fields.number("presence_penalty", -2, 2)) params.presence_penalty = as_float(*value);
+  if (const auto value = fields.number("frequency_penalty", -2, 2)) params.frequency_penalty = as_float(*value);
   const auto seed = fields.integer("seed", INT64_MIN, INT64_MAX);
   params.seed = seed ? static_cast<uint64_t>(*seed) : std::random_device()();
 }

@@ -4,14 +4,17 @@
 #include <functional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "engine/chat.h"
+#include "server/access.h"
 #include "server/api_error.h"
 #include "server/http.h"
 #include "server/json_body.h"
 #include "server/media_parts.h"
 #include "server/metrics.h"
 #include "server/served_models.h"
+#include "server/speakers.h"
 
 namespace minicpm::server {
 
@@ -20,13 +23,24 @@ struct ApiContext {
   const ServedModels& models;
   MediaShare& media;
   Metrics& metrics;
+  const Access& access;
+  Speakers& speakers;
   std::string version;  // of the program
 };
 
-/// Asks the engine. The pieces that `on_delta` gets joined are the result's text (and reasoning) exactly. Fills in
+/// Asks the engine. The pieces that `on_delta` gets joined are the result's text, reasoning and calls exactly. Fills in
 /// exchange.note and counts. Throws Error as Engine::chat, and cancelled.
 ChatResult answer(ApiContext& context, Exchange& exchange, const ServedModel& model, const ChatRequest& request,
                   const OnDelta& on_delta = {});
+
+/// The same `count` times at once, with seeds that follow each other. The prompt is computed once. `on_delta` gets the
+/// number of the answer, too, and is called by one thread at a time.
+using OnChoiceDelta = std::function<void(int, const TextDelta&)>;
+std::vector<ChatResult> answers(ApiContext& context, Exchange& exchange, const ServedModel& model,
+                                const ChatRequest& request, int count, const OnChoiceDelta& on_delta = {});
+
+/// Tokens before the end of the reasoning.
+int64_t reasoning_tokens(const ServedModel& model, const ChatRequest& request, const ChatResult& result);
 
 /// An answer that is sent piece by piece. It begins with its first piece: until then an error can still have a status
 /// of its own.
@@ -55,7 +69,8 @@ std::string stream_error(ErrorStyle style, const ApiError& error, std::string_vi
 /// Sends 200 with JSON.
 void send_json(Exchange& exchange, const Json& json);
 
-/// temperature, top_p, top_k, min_p, repetition_penalty or repeat_penalty, and seed (drawn if absent).
+/// temperature, top_p, top_k, min_p, repetition_penalty or repeat_penalty, presence_penalty, frequency_penalty, and
+/// seed (drawn if absent).
 void read_sampling(const Fields& fields, SamplingParams& params);
 
 /// Strings that end an answer. Throws ApiError 400 for empty, long and too many ones.

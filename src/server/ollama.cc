@@ -5,6 +5,9 @@
 #include <algorithm>
 
 #include "models/loaded_model.h"
+#include "server/conversation.h"
+#include "server/logprobs.h"
+#include "text/tool_calls.h"
 
 namespace minicpm::server {
 namespace {
@@ -28,11 +31,11 @@ void read_options(const Fields& body, ChatRequest& chat) {
   const Json none = Json::object();
   const Fields options = body.object("options").value_or(Fields(none, "options"));
   check_fields(options,
-               {{"temperature", "top_p", "top_k", "min_p", "repeat_penalty", "seed", "num_predict", "stop"},
+               {{"temperature", "top_p", "top_k", "min_p", "repeat_penalty", "presence_penalty", "frequency_penalty",
+                 "seed", "num_predict", "stop"},
                 {"num_ctx", "num_batch", "num_gpu", "main_gpu", "num_thread", "use_mmap", "use_mlock", "low_vram",
                  "num_keep", "repeat_last_n", "numa", "f16_kv", "vocab_only", "logits_all", "penalize_newline"},
-                {"presence_penalty", "frequency_penalty", "mirostat", "mirostat_tau", "mirostat_eta", "tfs_z",
-                 "typical_p", "embedding_only"}});
+                {"mirostat", "mirostat_tau", "mirostat_eta", "tfs_z", "typical_p", "embedding_only"}});
   read_sampling(options, chat.sampling);
   // -1 and -2 stand for "as many as fit".
   if (const auto value = options.integer("num_predict", -2, kMaxCount)) {
@@ -42,11 +45,23 @@ void read_options(const Fields& body, ChatRequest& chat) {
   chat.stop = read_stops(options, "stop");
 }
 
+/// "json", or a schema.
+std::optional<Json> read_format(const Fields& body) {
+  const Json* format = body.find("format");
+  if (format == nullptr || *format == "") return std::nullopt;
+  if (*format == "json") return Json{{"type", "object"}};
+  if (!format->is_object()) bad_field(body.path("format"), "must be json or a JSON schema");
+  return *format;
+}
+
 void read_call(const Fields& body, OllamaCall& call) {
   call.stream = body.boolean("stream").value_or(true);
   call.chat.thinking = read_think(body).value_or(false);
   call.chat.sampling = call.model->engine->default_sampling(call.chat.thinking, true);
   read_options(body, call.chat);
+  call.chat.json_schema = read_format(body);
+  const auto top = body.integer("top_logprobs", 0, 20);
+  if (body.boolean("logprobs").value_or(false)) call.chat.sampling.top_logprobs = static_cast<int>(top.value_or(0));
 }
 
 void add_pictures(const Fields& holder, MediaReader& media, std::vector<ContentPart>& content) {
@@ -59,19 +74,40 @@ void add_pictures(const Fields& holder, MediaReader& media, std::vector<ContentP
   }
 }
 
+/// [{"function": {"name", "arguments": OBJECT}}, ...]
+Json read_calls(const Fields& message) {
+  const Json* list = message.array("tool_calls");
+  if (list == nullptr || list->empty()) return nullptr;
+  Json calls = Json::array();
+  for (size_t i = 0; i < list->size(); ++i) {
+    const Fields call((*list)[i], fmt::format("{}[{}]", message.path("tool_calls"), i));
+    check_fields(call, {{"function"}, {"id", "type"}, {}});
+    call.require("function");
+    const Fields function = *call.object("function");
+    check_fields(function, {{"name", "arguments"}, {"index", "description"}, {}});
+    const std::string name = function.required_string("name");
+    if (!is_tool_name(name)) bad_field(function.path("name"), "is not the name of a tool");
+    function.require("arguments");
+    calls.push_back(tool_call_json(name, function.object("arguments")->json()));
+  }
+  return calls;
+}
+
 std::vector<Message> read_messages(const Fields& body, MediaReader& media) {
-  std::vector<Message> messages;
+  Conversation conversation;
   const Json& list = *body.array("messages");
   for (size_t i = 0; i < list.size(); ++i) {
     const Fields field(list[i], fmt::format("{}[{}]", body.path("messages"), i));
-    check_fields(field, {{"role", "content", "images"}, {"thinking", "name"}, {"tool_calls", "tool_name"}});
-    Message message{field.required_string("role"), {}};
+    check_fields(field,
+                 {{"role", "content", "images", "thinking", "tool_calls"}, {"name", "tool_name", "tool_call_id"}, {}});
+    Message message{field.required_string("role"), {}, field.string("thinking")};
     add_pictures(field, media, message.content);
     const auto text = field.string("content");
     if (text && (!text->empty() || message.content.empty())) message.content.push_back(ContentPart::from_text(*text));
-    messages.push_back(std::move(message));
+    if (message.role == "assistant") message.tool_calls = read_calls(field);
+    conversation.add(std::move(message), field.path());
   }
-  return messages;
+  return conversation.take();
 }
 
 int64_t nanoseconds(double milliseconds) {
@@ -107,23 +143,56 @@ void place_response(Json& line, std::string text, std::optional<std::string> rea
   if (reasoning) line["thinking"] = std::move(*reasoning);
 }
 
-void reply(ApiContext& context, Exchange& exchange, const OllamaCall& call, Place place) {
-  if (!call.stream) {
-    const ChatResult result = answer(context, exchange, *call.model, call.chat);
-    Json line = line_of(call);
-    place(line, result.text, result.reasoning);
-    add_end(line, result);
-    return send_json(exchange, line);
+/// Calls that are whole, with their arguments as objects.
+Json calls_json(const ChatResult& result) {
+  Json calls = Json::array();
+  for (const ToolCall& call : result.tool_calls) {
+    if (!call.complete) continue;
+    const int index = static_cast<int>(calls.size());
+    calls.push_back(
+        {{"function", {{"index", index}, {"name", call.name}, {"arguments", parse_json(call.arguments, "call")}}}});
   }
+  return calls;
+}
+
+void add_logprobs(Json& line, Json list) {
+  if (!list.empty()) line["logprobs"] = std::move(list);
+}
+
+void reply_whole(ApiContext& context, Exchange& exchange, const OllamaCall& call, Place place) {
+  const ChatResult result = answer(context, exchange, *call.model, call.chat);
+  Json line = line_of(call);
+  place(line, result.text, result.reasoning);
+  if (Json calls = calls_json(result); !calls.empty()) line["message"]["tool_calls"] = std::move(calls);
+  add_logprobs(line, LogprobList(*call.model->model().tokenizer(), call.chat).add_rest(result));
+  add_end(line, result);
+  send_json(exchange, line);
+}
+
+void reply(ApiContext& context, Exchange& exchange, const OllamaCall& call, Place place) {
+  if (!call.stream) return reply_whole(context, exchange, call, place);
   PieceStream stream(exchange, kJsonLines);
+  LogprobList logprobs(*call.model->model().tokenizer(), call.chat);
   const ChatResult result = answer(context, exchange, *call.model, call.chat, [&](const TextDelta& delta) {
+    Json list = logprobs.add(delta.tokens, delta.logprobs);
+    if (delta.call && list.empty()) return;  // calls are sent when they are whole
     Json line = line_of(call);
-    delta.reasoning ? place(line, "", delta.text) : place(line, delta.text, std::nullopt);
+    const std::string text = delta.call ? "" : delta.text;
+    delta.reasoning ? place(line, "", text) : place(line, text, std::nullopt);
+    add_logprobs(line, std::move(list));
     line["done"] = false;
     stream.line(line);
   });
+  if (Json calls = calls_json(result); !calls.empty()) {
+    Json line = line_of(call);
+    place(line, "", std::nullopt);
+    line["message"]["tool_calls"] = std::move(calls);
+    line["done"] = false;
+    stream.line(line);
+  }
   Json line = line_of(call);
   place(line, "", std::nullopt);
+  add_logprobs(line, logprobs.add_rest(result));
   add_end(line, result);
   stream.line(line);
   stream.end();
@@ -166,12 +235,14 @@ Json list_row(const ServedModel& model) {
 void ollama_chat(ApiContext& context, Exchange& exchange) {
   const Json json = parse_body(exchange.request().body);
   const Fields body(json);
-  check_fields(body, {{"model", "messages", "stream", "options", "think"},
-                      {"keep_alive"},
-                      {"format", "tools", "logprobs", "top_logprobs"}});
+  check_fields(body,
+               {{"model", "messages", "stream", "options", "think", "format", "tools", "logprobs", "top_logprobs"},
+                {"keep_alive"},
+                {}});
   OllamaCall call;
   call.model = &context.models.find(body.required_string("model"));
   read_call(body, call);
+  if (Json tools = read_tools(body); !tools.empty()) call.chat.tools = ToolUse{std::move(tools)};
   const Json* messages = body.array("messages");
   if (messages == nullptr || messages->empty()) return reply_without_question(exchange, call, place_message);
   MediaReader media(context.media, *call.model, exchange.cancelled());
@@ -182,9 +253,10 @@ void ollama_chat(ApiContext& context, Exchange& exchange) {
 void ollama_generate(ApiContext& context, Exchange& exchange) {
   const Json json = parse_body(exchange.request().body);
   const Fields body(json);
-  check_fields(body, {{"model", "prompt", "images", "system", "stream", "options", "think"},
+  check_fields(body, {{"model", "prompt", "images", "system", "stream", "options", "think", "format", "logprobs",
+                       "top_logprobs"},
                       {"keep_alive"},
-                      {"format", "suffix", "template", "raw", "context", "logprobs", "top_logprobs"}});
+                      {"suffix", "template", "raw", "context"}});
   OllamaCall call;
   call.model = &context.models.find(body.required_string("model"));
   read_call(body, call);
@@ -211,6 +283,7 @@ void ollama_show(ApiContext& context, Exchange& exchange) {
   const DecoderConfig& decoder = loaded.config().decoder;
   Json capabilities = {"completion"};
   if (loaded.has_vision()) capabilities.push_back("vision");
+  if (has_tools(loaded.version().chat)) capabilities.push_back("tools");
   if (loaded.version().thinking) capabilities.push_back("thinking");
   if (loaded.has_audio()) capabilities.push_back("audio");
   const std::string family(loaded.version().key);

@@ -1,31 +1,30 @@
 #include "server/openai_chat.h"
 
+#include <span>
 #include <utility>
 
 #include "models/loaded_model.h"
+#include "server/conversation.h"
+#include "server/logprobs.h"
 
 namespace minicpm::server {
 namespace {
 
-Json usage_json(const Usage& usage) {
-  return {{"prompt_tokens", usage.prompt_tokens},
-          {"completion_tokens", usage.completion_tokens},
-          {"total_tokens", usage.prompt_tokens + usage.completion_tokens},
-          {"prompt_tokens_details", {{"image_tokens", usage.image_tokens}, {"audio_tokens", usage.audio_tokens}}}};
-}
-
-/// Choices have one prompt, which counts once.
-void add_usage(Usage& sum, const Usage& usage) {
-  const int64_t completion = sum.completion_tokens;
-  sum = usage;
-  sum.completion_tokens += completion;
-}
-
-/// The request of choice `index`: equal seeds would give equal answers.
-ChatRequest choice(const OpenAiChat& call, int index) {
-  ChatRequest request = call.chat;
-  request.sampling.seed += static_cast<uint64_t>(index);
-  return request;
+Json usage_json(const OpenAiChat& call, std::span<const ChatResult> results) {
+  const Usage& prompt = results.front().usage;  // choices have one prompt, which counts once
+  int64_t completion = 0, reasoning = 0;
+  for (const ChatResult& result : results) {
+    completion += result.usage.completion_tokens;
+    reasoning += reasoning_tokens(*call.model, call.chat, result);
+  }
+  return {{"prompt_tokens", prompt.prompt_tokens},
+          {"completion_tokens", completion},
+          {"total_tokens", prompt.prompt_tokens + completion},
+          {"prompt_tokens_details",
+           {{"cached_tokens", prompt.cached_tokens},
+            {"image_tokens", prompt.image_tokens},
+            {"audio_tokens", prompt.audio_tokens}}},
+          {"completion_tokens_details", {{"reasoning_tokens", reasoning}}}};
 }
 
 Json envelope(const ApiContext& context, const Exchange& exchange, const OpenAiChat& call) {
@@ -37,52 +36,120 @@ Json envelope(const ApiContext& context, const Exchange& exchange, const OpenAiC
           {"choices", Json::array()}};
 }
 
+std::string call_id(const Exchange& exchange, int choice, size_t call) {
+  return fmt::format("{}_{}_{}", answer_id("call_", exchange), choice, call);
+}
+
+std::string_view finish_reason(const ChatResult& result) {
+  if (result.finish_reason == FinishReason::kStop && !result.tool_calls.empty()) return "tool_calls";
+  return name(result.finish_reason);
+}
+
+Json logprobs_json(Json list) {
+  if (list.empty()) return nullptr;
+  return {{"content", std::move(list)}, {"refusal", nullptr}};
+}
+
+Json message_json(const Exchange& exchange, const ChatResult& result, int choice) {
+  Json message = {{"role", "assistant"}, {"content", result.text}, {"refusal", nullptr}};
+  if (result.reasoning) message["reasoning_content"] = *result.reasoning;
+  if (result.tool_calls.empty()) return message;
+  if (result.text.empty()) message["content"] = nullptr;
+  Json calls = Json::array();
+  for (const ToolCall& call : result.tool_calls) {
+    Json json = tool_call_json(call.name, call.arguments);
+    json["id"] = call_id(exchange, choice, calls.size());
+    calls.push_back(std::move(json));
+  }
+  message["tool_calls"] = std::move(calls);
+  return message;
+}
+
 void answer_whole(ApiContext& context, Exchange& exchange, const OpenAiChat& call) {
   Json body = envelope(context, exchange, call);
-  Usage usage;
+  const auto results = answers(context, exchange, *call.model, call.chat, call.choices);
   for (int i = 0; i < call.choices; ++i) {
-    const ChatResult result = answer(context, exchange, *call.model, choice(call, i));
-    Json message = {{"role", "assistant"}, {"content", result.text}, {"refusal", nullptr}};
-    if (result.reasoning) message["reasoning_content"] = *result.reasoning;
+    const ChatResult& result = results[static_cast<size_t>(i)];
+    LogprobList logprobs(*call.model->model().tokenizer(), call.chat);
     body["choices"].push_back({{"index", i},
-                               {"message", std::move(message)},
-                               {"logprobs", nullptr},
-                               {"finish_reason", name(result.finish_reason)}});
-    add_usage(usage, result.usage);
+                               {"message", message_json(exchange, result, i)},
+                               {"logprobs", logprobs_json(logprobs.add_rest(result))},
+                               {"finish_reason", finish_reason(result)}});
   }
-  body["usage"] = usage_json(usage);
+  body["usage"] = usage_json(call, results);
   send_json(exchange, body);
 }
 
+/// The chunks of a streamed answer.
+class Chunks {
+ public:
+  Chunks(ApiContext& context, Exchange& exchange, const OpenAiChat& call)
+      : exchange_(exchange),
+        call_(call),
+        stream_(exchange, kEventStream),
+        chunk_(envelope(context, exchange, call)),
+        begun_(static_cast<size_t>(call.choices), 0),
+        logprobs_(static_cast<size_t>(call.choices), LogprobList(*call.model->model().tokenizer(), call.chat)) {}
+
+  void piece(int choice, const TextDelta& delta) {
+    begin(choice);
+    send(choice, delta_json(choice, delta), logprobs_[static_cast<size_t>(choice)].add(delta.tokens, delta.logprobs));
+  }
+
+  void finish(std::span<const ChatResult> results) {
+    for (int i = 0; i < call_.choices; ++i) {
+      const ChatResult& result = results[static_cast<size_t>(i)];
+      begin(i);
+      send(i, Json::object(), logprobs_[static_cast<size_t>(i)].add_rest(result), finish_reason(result));
+    }
+    if (call_.include_usage) {
+      chunk_["choices"] = Json::array();
+      chunk_["usage"] = usage_json(call_, results);
+      stream_.event(chunk_);
+    }
+    stream_.write("data: [DONE]\n\n");
+    stream_.end();
+  }
+
+ private:
+  void begin(int choice) {
+    if (std::exchange(begun_[static_cast<size_t>(choice)], 1)) return;
+    send(choice, {{"role", "assistant"}, {"content", ""}}, Json::array());
+  }
+
+  Json delta_json(int choice, const TextDelta& delta) const {
+    if (!delta.call) return {{delta.reasoning ? "reasoning_content" : "content", delta.text}};
+    Json call = {{"index", *delta.call}};
+    if (!delta.name.empty()) {
+      call.update(tool_call_json(delta.name, delta.text));
+      call["id"] = call_id(exchange_, choice, static_cast<size_t>(*delta.call));
+    } else {
+      call["function"] = {{"arguments", delta.text}};
+    }
+    return {{"tool_calls", Json::array({std::move(call)})}};
+  }
+
+  void send(int choice, Json delta, Json logprobs, const Json& finish = nullptr) {
+    chunk_["choices"] = Json::array({{{"index", choice},
+                                      {"delta", std::move(delta)},
+                                      {"logprobs", logprobs_json(std::move(logprobs))},
+                                      {"finish_reason", finish}}});
+    stream_.event(chunk_);
+  }
+
+  Exchange& exchange_;
+  const OpenAiChat& call_;
+  PieceStream stream_;
+  Json chunk_;
+  std::vector<char> begun_;  // of each choice
+  std::vector<LogprobList> logprobs_;
+};
+
 void answer_streamed(ApiContext& context, Exchange& exchange, const OpenAiChat& call) {
-  PieceStream stream(exchange, kEventStream);
-  Json chunk = envelope(context, exchange, call);
-  const auto send = [&](int index, Json delta, const Json& finish) {
-    chunk["choices"] = Json::array(
-        {{{"index", index}, {"delta", std::move(delta)}, {"logprobs", nullptr}, {"finish_reason", finish}}});
-    stream.event(chunk);
-  };
-  Usage usage;
-  for (int i = 0; i < call.choices; ++i) {
-    bool begun = false;
-    const auto begin = [&] {
-      if (!std::exchange(begun, true)) send(i, {{"role", "assistant"}, {"content", ""}}, nullptr);
-    };
-    const ChatResult result = answer(context, exchange, *call.model, choice(call, i), [&](const TextDelta& delta) {
-      begin();
-      send(i, {{delta.reasoning ? "reasoning_content" : "content", delta.text}}, nullptr);
-    });
-    begin();
-    send(i, Json::object(), name(result.finish_reason));
-    add_usage(usage, result.usage);
-  }
-  if (call.include_usage) {
-    chunk["choices"] = Json::array();
-    chunk["usage"] = usage_json(usage);
-    stream.event(chunk);
-  }
-  stream.write("data: [DONE]\n\n");
-  stream.end();
+  Chunks chunks(context, exchange, call);
+  const auto results = answers(context, exchange, *call.model, call.chat, call.choices,
+                               [&](int choice, const TextDelta& delta) { chunks.piece(choice, delta); });
+  chunks.finish(results);
 }
 
 Json model_json(const ServedModel& model) {

@@ -1,9 +1,14 @@
 // OpenAI's messages and settings to what the engine takes.
 #include <algorithm>
+#include <charconv>
 #include <iterator>
+#include <utility>
 
 #include "models/loaded_model.h"
+#include "server/conversation.h"
 #include "server/openai_chat.h"
+#include "text/json_schema.h"
+#include "text/tool_calls.h"
 
 namespace minicpm::server {
 namespace {
@@ -123,19 +128,111 @@ void check_body(const Fields& body) {
                        "num_beams",
                        "max_slices",
                        "response_format",
-                       "modalities"},
-                      {"user", "metadata", "store", "service_tier", "parallel_tool_calls", "prompt_cache_key",
-                       "safety_identifier", "prompt_cache_retention", "verbosity", "cache_prompt", "keep_alive"},
-                      {"frequency_penalty", "presence_penalty", "logprobs", "top_logprobs", "logit_bias", "tools",
-                       "tool_choice", "functions", "function_call", "audio", "web_search_options", "prediction",
-                       "grammar", "json_schema", "best_of", "ignore_eos", "length_penalty"}});
-  if (const auto format = body.object("response_format"); format && format->required_string("type") != "text") {
-    throw ApiError(400, "response_format.type: this server writes text only", "response_format", "unsupported_field");
-  }
+                       "modalities",
+                       "frequency_penalty",
+                       "presence_penalty",
+                       "logprobs",
+                       "top_logprobs",
+                       "logit_bias",
+                       "tools",
+                       "tool_choice",
+                       "parallel_tool_calls"},
+                      {"user", "metadata", "store", "service_tier", "prompt_cache_key", "safety_identifier",
+                       "prompt_cache_retention", "verbosity", "cache_prompt", "keep_alive"},
+                      {"functions", "function_call", "audio", "web_search_options", "prediction", "grammar",
+                       "json_schema", "best_of", "ignore_eos", "length_penalty"}});
   for (const std::string& modality : body.strings("modalities")) {
     if (modality != "text")
       throw ApiError(400, "modalities: this server answers in text only", "modalities", "unsupported_field");
   }
+}
+
+}  // namespace
+
+std::optional<Json> read_response_format(const Fields& body) {
+  const auto format = body.object("response_format");
+  if (!format) return std::nullopt;
+  check_fields(*format, {{"type", "json_schema"}, {}, {}});
+  const std::string type = format->required_string("type");
+  if (type == "text") return std::nullopt;
+  if (type == "json_object") return Json{{"type", "object"}};
+  if (type != "json_schema") bad_field(format->path("type"), "must be text, json_object or json_schema");
+  format->require("json_schema");
+  const Fields holder = *format->object("json_schema");
+  check_fields(holder, {{"schema"}, {"name", "description", "strict"}, {}});
+  return checked_schema(holder);
+}
+
+Json checked_schema(const Fields& holder) {
+  holder.require("schema");
+  const Json& schema = holder.object("schema")->json();
+  try {
+    json_schema_grammar(schema);
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::kInvalidRequest) throw;
+    throw ApiError(400, error.what(), holder.path("schema"), "unsupported_schema");
+  }
+  return schema;
+}
+
+void read_logit_bias(const Fields& body, const ServedModel& model, SamplingParams& sampling) {
+  const auto bias = body.object("logit_bias");
+  if (!bias) return;
+  constexpr size_t kMost = 1024;
+  const int64_t vocabulary = model.model().config().decoder.vocab_size;
+  if (bias->json().size() > kMost) bad_field(body.path("logit_bias"), "has more than {} tokens", kMost);
+  for (const auto& [key, value] : bias->json().items()) {
+    int32_t id = -1;
+    const auto [end, error] = std::from_chars(key.data(), key.data() + key.size(), id);
+    if (error != std::errc() || end != key.data() + key.size() || id < 0 || id >= vocabulary) {
+      bad_field(body.path("logit_bias"), "\"{}\" is not an id from 0 to {}", key.substr(0, 100), vocabulary - 1);
+    }
+    if (const auto score = bias->number(key, -100, 100))
+      sampling.logit_bias.push_back({id, static_cast<float>(*score)});
+  }
+}
+
+namespace {
+
+/// [{"id", "type", "function": {"name", "arguments": TEXT}}, ...]
+void add_assistant(const Fields& fields, Message message, Conversation& conversation) {
+  const Json* list = fields.array("tool_calls");
+  if (list == nullptr || list->empty()) return conversation.add(std::move(message), fields.path());
+  message.tool_calls = Json::array();
+  std::vector<std::string> ids;
+  for (size_t i = 0; i < list->size(); ++i) {
+    const Fields call((*list)[i], fmt::format("{}[{}]", fields.path("tool_calls"), i));
+    check_fields(call, {{"id", "type", "function"}, {"index"}, {}});
+    ids.push_back(call.required_string("id"));
+    call.require("function");
+    const Fields function = *call.object("function");
+    check_fields(function, {{"name", "arguments"}, {}, {}});
+    const std::string name = function.required_string("name");
+    if (!is_tool_name(name)) bad_field(function.path("name"), "is not the name of a tool");
+    message.tool_calls.push_back(tool_call_json(name, function.required_string("arguments")));
+  }
+  conversation.add_calls(std::move(message), std::move(ids), fields.path("tool_calls"));
+}
+
+void add_message(const Fields& message, MediaReader& media, Conversation& conversation) {
+  check_fields(message, {{"role", "content", "tool_calls", "tool_call_id", "reasoning_content", "reasoning"},
+                         {"name", "refusal", "annotations"},
+                         {"function_call", "audio"}});
+  std::string role = message.required_string("role");
+  if (role == "developer") role = "system";
+  if (role != "system" && role != "user" && role != "assistant" && role != "tool") {
+    bad_field(message.path("role"), "\"{}\" is not known; known are system, developer, user, assistant and tool",
+              role.substr(0, 100));
+  }
+  auto content = read_content(message, media, role == "assistant");
+  if (role == "tool") {
+    return conversation.add_result(message.required_string("tool_call_id"), std::move(content),
+                                   message.path("tool_call_id"));
+  }
+  if (role != "assistant") return conversation.add({std::move(role), std::move(content)}, message.path());
+  auto reasoning = message.string("reasoning_content");
+  if (!reasoning) reasoning = message.string("reasoning");
+  add_assistant(message, {std::move(role), std::move(content), std::move(reasoning)}, conversation);
 }
 
 }  // namespace
@@ -145,28 +242,25 @@ std::vector<Message> read_openai_messages(const Fields& body, MediaReader& media
   const Json& list = *body.array("messages");
   if (list.empty()) bad_field(body.path("messages"), "is empty");
   if (list.size() > kMaxMessages) bad_field(body.path("messages"), "has more than {} messages", kMaxMessages);
-  std::vector<Message> messages;
-  for (size_t i = 0; i < list.size(); ++i) {
-    const Fields message(list[i], fmt::format("{}[{}]", body.path("messages"), i));
-    check_fields(message, {{"role", "content"},
-                           {"name", "reasoning_content", "reasoning", "refusal", "annotations"},
-                           {"tool_calls", "function_call", "tool_call_id", "audio"}});
-    std::string role = message.required_string("role");
-    if (role == "developer") role = "system";
-    if (role != "system" && role != "user" && role != "assistant") {
-      bad_field(message.path("role"), "\"{}\" is not known; known are system, developer, user and assistant",
-                role.substr(0, 100));
-    }
-    auto content = read_content(message, media, role == "assistant");
-    // Instructions in several messages are one for the model.
-    if (role == "system" && messages.size() == 1 && messages[0].role == "system") {
-      std::ranges::move(content, std::back_inserter(messages[0].content));
-    } else {
-      messages.push_back({std::move(role), std::move(content)});
-    }
-  }
-  return messages;
+  Conversation conversation;
+  for (size_t i = 0; i < list.size(); ++i)
+    add_message(Fields(list[i], fmt::format("{}[{}]", body.path("messages"), i)), media, conversation);
+  return conversation.take();
 }
+
+namespace {
+
+void read_logprobs(const Fields& body, SamplingParams& sampling) {
+  const auto top = body.integer("top_logprobs", 0, 20);
+  if (body.boolean("logprobs").value_or(false)) {
+    if (sampling.num_beams > 1) bad_field(body.path("logprobs"), "does not go with beam search");
+    sampling.top_logprobs = static_cast<int>(top.value_or(0));
+  } else if (top.value_or(0) > 0) {
+    bad_field(body.path("top_logprobs"), "goes with logprobs only");
+  }
+}
+
+}  // namespace
 
 OpenAiChat read_openai_chat(const Fields& body, const ServedModel& model, MediaReader& media) {
   check_body(body);
@@ -184,6 +278,10 @@ OpenAiChat read_openai_chat(const Fields& body, const ServedModel& model, MediaR
   if (const auto value = body.integer("min_tokens", 0, kMaxCount)) sampling.min_new_tokens = static_cast<int>(*value);
   if (const auto value = body.integer("max_slices", 1, 1000)) call.chat.max_slices = static_cast<int>(*value);
   call.chat.stop = read_stops(body, "stop");
+  call.chat.json_schema = read_response_format(body);
+  call.chat.tools = read_tool_use(body);
+  read_logit_bias(body, model, sampling);
+  read_logprobs(body, sampling);
   call.choices = static_cast<int>(body.integer("n", 1, 8).value_or(1));
   call.stream = body.boolean("stream").value_or(false);
   if (const auto options = body.object("stream_options")) {

@@ -35,6 +35,7 @@ ServedModel load_served_model(const ModelSpec& spec, const EngineOptions& option
     add_file(files.mmproj, model);
     return model;
   }
+  model.folder = files.folder;
   std::error_code error;
   for (const auto& entry : fs::directory_iterator(files.folder, error)) {
     if (entry.path().extension() == ".safetensors") add_file(entry.path(), model);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <memory>
 #include <span>
 #include <string>
@@ -16,8 +17,9 @@ namespace minicpm::server {
 struct ServedModel {
   std::string name;  // what requests call it
   std::unique_ptr<Engine> engine;
-  int64_t bytes = 0;     // of its files
-  int64_t modified = 0;  // of its newest file, in seconds since 1970
+  int64_t bytes = 0;                  // of its files
+  int64_t modified = 0;               // of its newest file, in seconds since 1970
+  std::filesystem::path folder = {};  // of Hugging Face's layout; empty for GGUF files
 
   const LoadedModel& model() const { return engine->model(); }
 };

@@ -8,8 +8,13 @@
 #include "server/answering.h"
 #include "server/anthropic.h"
 #include "server/audio_api.h"
+#include "server/engine_metrics.h"
 #include "server/ollama.h"
 #include "server/openai_chat.h"
+#include "server/openai_completions.h"
+#include "server/openapi.h"
+#include "server/responses.h"
+#include "server/speech_api.h"
 #include "server/tools_api.h"
 
 namespace minicpm::server {
@@ -44,10 +49,14 @@ constexpr Route kRoutes[] = {
     {"GET", "/", greet, kLight, kOpen},
     {"GET", "/health", health, kLight, kOpen},
     {"GET", "/metrics", nullptr, kLight},
+    {"GET", "/openapi.json", openapi, kLight},
     {"POST", "/v1/chat/completions", openai_chat},
+    {"POST", "/v1/completions", openai_completions},
+    {"POST", "/v1/responses", openai_responses},
     {"GET", "/v1/models", openai_models, kLight},
     {"GET", "/v1/models/", openai_model, kLight},
     {"POST", "/v1/audio/transcriptions", openai_transcriptions},
+    {"POST", "/v1/audio/speech", openai_speech},
     {"POST", "/v1/messages", anthropic_messages},
     {"POST", "/v1/messages/count_tokens", anthropic_count_tokens},
     {"POST", "/api/chat", ollama_chat},
@@ -88,7 +97,7 @@ class Server::Api : public HttpApp {
         access_(options.access, is_loopback_host(options.http.host)),
         models_(std::move(models)),
         media_(options.media),
-        context_{models_, media_, metrics_, options.version} {}
+        context_{models_, media_, metrics_, access_, speakers_, options.version} {}
 
   void set_gauges(std::function<Metrics::Gauges()> gauges) { gauges_ = std::move(gauges); }
 
@@ -109,6 +118,7 @@ class Server::Api : public HttpApp {
   const ServedModels models_;
   MediaShare media_;
   Metrics metrics_;
+  Speakers speakers_;
   ApiContext context_;
   std::function<Metrics::Gauges()> gauges_;
 };
@@ -139,7 +149,8 @@ Admission Server::Api::admit(const HttpRequest& head) {
 void Server::Api::run(Exchange& exchange) {
   const Route& route = find_route(exchange.request().method, exchange.request().path);
   if (route.handler != nullptr) return route.handler(context_, exchange);
-  exchange.send({.content_type = "text/plain; version=0.0.4; charset=utf-8", .body = metrics_.text(gauges_())});
+  exchange.send({.content_type = "text/plain; version=0.0.4; charset=utf-8",
+                 .body = metrics_.text(gauges_()) + engine_metrics(models_.all())});
 }
 
 void Server::Api::fail(Exchange& exchange, const ApiError& error) {
@@ -174,6 +185,13 @@ HttpResponse Server::Api::error(const HttpRequest& request, int status, std::str
 void Server::Api::finished(const ExchangeSummary& summary) {
   metrics_.count_request(summary.note.route.empty() ? "other" : summary.note.route, summary.status);
   log(access_line(options_.log_format, summary));
+}
+
+std::vector<std::string> route_names() {
+  std::vector<std::string> names;
+  for (const Route& route : kRoutes)
+    names.push_back(fmt::format("{} {}", route.method, route.path));
+  return names;
 }
 
 void check_exposure(const ServerOptions& options) {

@@ -29,6 +29,9 @@ struct ServerOptions {
 /// machines reach when neither a key is needed nor `insecure` is set, and invalid_request for keys that are too short.
 void check_exposure(const ServerOptions& options);
 
+/// "GET /health" and the like, for all addresses; a path that ends in a slash stands for all that begin with it.
+std::vector<std::string> route_names();
+
 class Server {
  public:
   /// Listens. Throws Error as check_exposure, HttpServer and ServedModels.

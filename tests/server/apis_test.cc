@@ -82,7 +82,7 @@ TEST_F(OllamaTest, TellsOfItsModels) {
   EXPECT_EQ(row["digest"].get<std::string>().size(), 64u);
   EXPECT_EQ(get(port, "/api/ps").json()["models"][0]["model"], "pico");
   const Json shown = post(port, "/api/show", {{"model", "pico"}}).json();
-  EXPECT_EQ(shown["capabilities"], (Json{"completion", "vision", "thinking"}));
+  EXPECT_EQ(shown["capabilities"], (Json{"completion", "vision", "tools", "thinking"}));
   EXPECT_GT(shown["model_info"]["v45.block_count"], 0);
 }
 
@@ -97,8 +97,10 @@ TEST_F(OllamaTest, ErrorsAreAString) {
   EXPECT_THAT(refused("/api/chat", {{"messages", Json::array()}}, 400), HasSubstr("model: is missing"));
   EXPECT_THAT(refused("/api/pull", {{"model", "pico"}}, 404), HasSubstr("no such address"));
   Json body = ollama_chat_body();
-  body["format"] = "json";
-  EXPECT_THAT(refused("/api/chat", body, 400), HasSubstr("format: not supported"));
+  body["format"] = "xml";
+  EXPECT_THAT(refused("/api/chat", body, 400), HasSubstr("format: must be json or a JSON schema"));
+  body["format"] = {{"type", "string"}, {"pattern", "x"}};
+  EXPECT_THAT(refused("/api/chat", body, 400), HasSubstr("pattern"));
   body = ollama_chat_body();
   body["messages"][0]["images"] = Json::array({"/etc/passwd"});
   EXPECT_THAT(refused("/api/chat", body, 400), HasSubstr("messages[0].images[0]"));
@@ -203,7 +205,7 @@ TEST_F(AnthropicTest, ErrorsHaveItsShape) {
   EXPECT_THAT(refused(body, 400, "invalid_request_error"), HasSubstr("max_tokens: is missing"));
   body = anthropic_body();
   body["tools"] = Json::array({1});
-  EXPECT_THAT(refused(body, 400, "invalid_request_error"), HasSubstr("tools: not supported"));
+  EXPECT_THAT(refused(body, 400, "invalid_request_error"), HasSubstr("tools[0]: must be an object"));
   body = anthropic_body();
   body["messages"][0]["content"][0]["source"] = {{"type", "url"}, {"url", "http://127.0.0.1:1/"}};
   EXPECT_THAT(refused(body, 400, "invalid_request_error"), HasSubstr("fetches no URLs"));

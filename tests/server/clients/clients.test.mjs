@@ -86,6 +86,79 @@ test('openai: models and errors', async () => {
   await assert.rejects(stranger.models.list(), OpenAI.AuthenticationError);
 });
 
+const drawTool = {
+  type: 'function',
+  function: {
+    name: 'draw',
+    parameters: { type: 'object', properties: { color: { enum: ['red', 'blue'] } }, required: ['color'] },
+  },
+};
+
+test('openai: an answer in the form of a schema', async () => {
+  const schema = { type: 'object', properties: { ok: { type: 'boolean' } }, required: ['ok'] };
+  const answer = await openai.chat.completions.parse({
+    ...openaiQuestion('Read the text.', 'word.png'),
+    response_format: { type: 'json_schema', json_schema: { name: 'answer', strict: true, schema } },
+  });
+  assert.equal(typeof JSON.parse(answer.choices[0].message.content).ok, 'boolean');
+});
+
+test('openai: log probabilities and several choices', async () => {
+  const answer = await openai.chat.completions.create({
+    ...openaiQuestion('Read the text.', 'word.png'), logprobs: true, top_logprobs: 2, n: 2,
+  });
+  assert.deepEqual(answer.choices.map((choice) => choice.message.content), ['HAPPINESS', 'HAPPINESS']);
+  const { content } = answer.choices[1].logprobs;
+  assert.equal(content.map((token) => token.token).join(''), 'HAPPINESS');
+  assert.ok(content.every((token) => token.top_logprobs.length === 2));
+});
+
+test('openai: a call of a tool, streamed, and its result', async () => {
+  const question = {
+    ...openaiQuestion('Draw.'), max_tokens: 300, tools: [drawTool], tool_choice: 'required', parallel_tool_calls: false,
+  };
+  const message = await openai.chat.completions.stream(question).finalMessage();
+  const [call] = message.tool_calls;
+  assert.equal(call.function.name, 'draw');
+  assert.ok(['red', 'blue'].includes(JSON.parse(call.function.arguments).color));
+  const answer = await openai.chat.completions.create({
+    ...question,
+    max_tokens: 4,
+    tool_choice: 'none',
+    messages: [...question.messages, message, { role: 'tool', tool_call_id: call.id, content: 'done' }],
+  });
+  assert.equal(answer.choices[0].message.role, 'assistant');
+});
+
+test('openai: completions', async () => {
+  const answer = await openai.completions.create({ model: 'pico', prompt: 'red', max_tokens: 4, temperature: 0, echo: true });
+  assert.ok(answer.choices[0].text.startsWith('red'));
+});
+
+const responseQuestion = {
+  model: 'pico',
+  temperature: 0,
+  input: [{
+    role: 'user',
+    content: [
+      { type: 'input_image', detail: 'auto', image_url: `data:image/png;base64,${base64('word.png')}` },
+      { type: 'input_text', text: 'Read the text.' },
+    ],
+  }],
+};
+
+test('openai: responses, whole and streamed', async () => {
+  const response = await openai.responses.create(responseQuestion);
+  assert.equal(response.output_text, 'HAPPINESS');
+  const stream = openai.responses.stream(responseQuestion);
+  let text = '';
+  for await (const event of stream) {
+    if (event.type === 'response.output_text.delta') text += event.delta;
+  }
+  assert.equal(text, 'HAPPINESS');
+  assert.equal((await stream.finalResponse()).output_text, 'HAPPINESS');
+});
+
 test('openai: leaving a stream', async () => {
   const stream = await openai.chat.completions.create(
     { ...openaiQuestion('Hello'), max_tokens: 100000, min_tokens: 100000, stream: true });
@@ -118,6 +191,22 @@ test('ollama: generate', async () => {
   let text = '';
   for await (const part of await ollama.generate({ ...request, stream: true })) text += part.response;
   assert.equal(text, answer.response);
+});
+
+test('ollama: a format and tools', async () => {
+  const schema = { type: 'object', properties: { ok: { type: 'boolean' } }, required: ['ok'] };
+  const messages = [{ role: 'user', content: 'Is it?' }];
+  const answer = await ollama.chat({ model: 'pico', messages, format: schema, options: { temperature: 0 } });
+  assert.equal(typeof JSON.parse(answer.message.content).ok, 'boolean');
+  const after = await ollama.chat({
+    model: 'pico',
+    messages: [...messages, { role: 'assistant', content: '', tool_calls: [{ function: { name: 'draw', arguments: { color: 'red' } } }] },
+      { role: 'tool', tool_name: 'draw', content: 'done' }],
+    tools: [drawTool],
+    logprobs: true,
+    options: { temperature: 0, num_predict: 4 },
+  });
+  assert.equal(after.message.role, 'assistant');
 });
 
 test('ollama: models and errors', async () => {
@@ -155,7 +244,37 @@ test('anthropic: streamed', async () => {
     anthropicQuestion('Which picture has fewer shapes?', 'first.png', 'second.png'));
   const message = await stream.finalMessage();
   assert.equal(message.content[0].text, 'second');
-  assert.ok(message.usage.input_tokens > 64 && message.usage.output_tokens > 0);
+  const { usage } = message;
+  assert.ok(usage.input_tokens + usage.cache_read_input_tokens > 64 && usage.output_tokens > 0);
+});
+
+test('anthropic: a call of a tool, streamed, and its result', async () => {
+  const question = {
+    ...anthropicQuestion('Draw.'),
+    max_tokens: 300,
+    tools: [{ name: 'draw', input_schema: drawTool.function.parameters }],
+    tool_choice: { type: 'any', disable_parallel_tool_use: true },
+  };
+  const message = await anthropic.messages.stream(question).finalMessage();
+  assert.equal(message.stop_reason, 'tool_use');
+  const [call] = message.content;
+  assert.ok(['red', 'blue'].includes(call.input.color));
+  const after = await anthropic.messages.create({
+    ...question,
+    max_tokens: 4,
+    tool_choice: { type: 'none' },
+    messages: [...question.messages, { role: 'assistant', content: message.content },
+      { role: 'user', content: [{ type: 'tool_result', tool_use_id: call.id, content: 'done' }] }],
+  });
+  assert.equal(after.role, 'assistant');
+});
+
+test('anthropic: thinking, streamed', async () => {
+  const stream = anthropic.messages.stream({
+    ...anthropicQuestion('Read the text.', 'word.png'), thinking: { type: 'enabled', budget_tokens: 1024 },
+  });
+  const message = await stream.finalMessage();
+  assert.equal(message.content.at(-1).type, 'text');
 });
 
 test('anthropic: tokens and errors', async () => {

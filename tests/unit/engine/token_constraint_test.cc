@@ -61,13 +61,13 @@ class TokenConstraintTest : public ::testing::Test {
             {.stop_ids = {vocabulary_.end()}, .reasoning_end = begin_behind}};
   }
 
-  TokenConstraint calls(bool at_once, bool once, std::optional<int32_t> reasoning_end = std::nullopt) {
+  TokenConstraint calls(bool only, bool once, std::optional<int32_t> reasoning_end = std::nullopt) {
     const Json tools = parse_json(R"([{"type": "function", "function": {"name": "f"}}])", "test");
     return {std::make_shared<const Grammar>(tool_call_grammar(tools, "")),
             std::make_shared<const VocabularyTree>(vocabulary_),
             {.stop_ids = {vocabulary_.end()},
              .reasoning_end = reasoning_end,
-             .calls = ConstrainedPart::Calls{vocabulary_.call_begin(), vocabulary_.call_end(), at_once, once}}};
+             .calls = ConstrainedPart::Calls{vocabulary_.call_begin(), vocabulary_.call_end(), only, once}}};
   }
 
   void accept_text(TokenConstraint& constraint, std::string_view text) {
@@ -139,6 +139,17 @@ TEST_F(TokenConstraintTest, ACallMayBeWantedAtOnceAndOnce) {
   accept_text(c, "\n{\"name\": \"f\", \"arguments\": {\"a\": 1}}\n");
   c.accept(vocabulary_.call_end());
   EXPECT_EQ(allowed(c), (std::vector<std::string>{"<end>"}));
+}
+
+TEST_F(TokenConstraintTest, AnAnswerMayBeNothingButCalls) {
+  TokenConstraint c = calls(true, false);
+  EXPECT_EQ(allowed(c), (std::vector<std::string>{"<tool_call>"}));
+  c.accept(vocabulary_.call_begin());
+  accept_text(c, "\n{\"name\": \"f\", \"arguments\": {}}\n");
+  c.accept(vocabulary_.call_end());
+  EXPECT_EQ(allowed(c), (std::vector<std::string>{"\n", "<end>", "<tool_call>"}));
+  c.accept('\n');
+  EXPECT_EQ(allowed(c), (std::vector<std::string>{"<tool_call>"}));
 }
 
 // Whatever a model likes best, what is drawn is JSON of the schema.

@@ -1,0 +1,327 @@
+#include "server/openapi.h"
+
+#include <initializer_list>
+#include <string_view>
+
+namespace minicpm::server {
+namespace {
+
+struct Field {
+  std::string_view name, type, text;
+  bool required = false;
+};
+
+enum class Body { kNone, kJson, kForm };
+enum class Answer { kJson, kJsonOrEvents, kJsonOrLines, kText, kSound };
+
+struct Operation {
+  std::string_view method, path, tag, summary;
+  Body body = Body::kNone;
+  Answer answer = Answer::kJson;
+  std::initializer_list<Field> fields = {};
+};
+
+constexpr bool kRequired = true;
+
+constexpr Field kModel{"model", "string", "name of a model; default: the first"};
+constexpr Field kNeededModel{"model", "string", "name of a model", kRequired};
+constexpr Field kStream{"stream", "boolean", "send the answer piece by piece"};
+constexpr Field kTemperature{"temperature", "number", "0: the likeliest token each time"};
+constexpr Field kTopP{"top_p", "number", "sample from the likeliest tokens that have this share together"};
+constexpr Field kTopK{"top_k", "integer", "sample from this many of the likeliest tokens"};
+constexpr Field kMinP{"min_p", "number", "leave out tokens less likely than this share of the likeliest"};
+constexpr Field kRepetition{"repetition_penalty", "number", "1: off"};
+constexpr Field kPresence{"presence_penalty", "number",
+                          "-2 to 2, taken off the logit of every token that was generated"};
+constexpr Field kFrequency{"frequency_penalty", "number", "-2 to 2, taken off for each time"};
+constexpr Field kLogitBias{"logit_bias", "object", "-100 to 100 by the token's id"};
+constexpr Field kSeed{"seed", "integer", "equal seeds give equal draws"};
+constexpr Field kStop{"stop", "", "a string or strings that end the answer"};
+constexpr Field kChoices{"n", "integer", "answers, 1 to 8"};
+constexpr Field kMaxTokens{"max_tokens", "integer", "longest answer"};
+constexpr Field kStreamOptions{"stream_options", "object", "include_usage: a last chunk with the usage"};
+constexpr Field kTools{"tools", "array", "functions that the model may call"};
+constexpr Field kOptions{"options", "object",
+                         "temperature, top_p, top_k, min_p, repeat_penalty, presence_penalty, frequency_penalty, seed, "
+                         "num_predict, stop"};
+constexpr Field kFormat{"format", "", "json, or a JSON schema that the answer satisfies"};
+constexpr Field kThink{"think", "boolean", "reason before the answer"};
+
+const Operation kOperations[] = {
+    {"GET", "/", "server", "Says that the server runs", Body::kNone, Answer::kText},
+    {"GET", "/health", "server", "Whether the server answers"},
+    {"GET", "/metrics", "server", "Counters in the text format of Prometheus", Body::kNone, Answer::kText},
+    {"GET", "/openapi.json", "server", "This document"},
+    {"POST",
+     "/v1/chat/completions",
+     "OpenAI",
+     "Answers a conversation",
+     Body::kJson,
+     Answer::kJsonOrEvents,
+     {kModel,
+      {"messages", "array", "the conversation: text, pictures, sound, videos, results of calls", kRequired},
+      kStream,
+      kStreamOptions,
+      kMaxTokens,
+      {"max_completion_tokens", "integer", "longest answer"},
+      kTemperature,
+      kTopP,
+      kTopK,
+      kMinP,
+      kRepetition,
+      kPresence,
+      kFrequency,
+      kLogitBias,
+      kSeed,
+      kStop,
+      kChoices,
+      {"logprobs", "boolean", "log probabilities of the answer's tokens"},
+      {"top_logprobs", "integer", "and of this many of the likeliest, up to 20"},
+      {"response_format", "object", "text, json_object, or json_schema with a schema that the answer satisfies"},
+      kTools,
+      {"tool_choice", "", "none, auto, required, or an object that names a function"},
+      {"parallel_tool_calls", "boolean", "false: one call at most"},
+      {"enable_thinking", "boolean", "reason before the answer"},
+      {"reasoning_effort", "string", "none, minimal: no reasoning; low to xhigh: reasoning"},
+      {"num_beams", "integer", "beam search with 1 to 8 beams"},
+      {"min_tokens", "integer", "shortest answer"},
+      {"max_slices", "integer", "most slices of a picture"}}},
+    {"POST",
+     "/v1/completions",
+     "OpenAI",
+     "Goes on with a text, without a chat template",
+     Body::kJson,
+     Answer::kJsonOrEvents,
+     {kModel,
+      {"prompt", "", "a string, strings, ids of tokens, or lists of them", kRequired},
+      kMaxTokens,
+      {"min_tokens", "integer", "shortest answer"},
+      kTemperature,
+      kTopP,
+      kTopK,
+      kMinP,
+      kRepetition,
+      kPresence,
+      kFrequency,
+      kLogitBias,
+      {"logprobs", "integer", "of each token and of this many of the likeliest, up to 5"},
+      {"echo", "boolean", "begin the answer with the prompt"},
+      kStop,
+      kChoices,
+      kSeed,
+      kStream,
+      kStreamOptions}},
+    {"POST",
+     "/v1/responses",
+     "OpenAI",
+     "Answers a conversation of items; nothing is stored",
+     Body::kJson,
+     Answer::kJsonOrEvents,
+     {kModel,
+      {"input", "", "a string, or items: messages, function_call, function_call_output, reasoning", kRequired},
+      {"instructions", "string", "what the model is told first"},
+      kStream,
+      {"max_output_tokens", "integer", "longest answer"},
+      kTemperature,
+      kTopP,
+      kTools,
+      {"tool_choice", "", "none, auto, required, or an object that names a function"},
+      {"parallel_tool_calls", "boolean", "false: one call at most"},
+      {"reasoning", "object", "effort: none, minimal: no reasoning; low to xhigh: reasoning"},
+      {"text", "object", "format: text, json_object, or json_schema"}}},
+    {"GET", "/v1/models", "OpenAI", "The models of this server"},
+    {"GET", "/v1/models/{name}", "OpenAI", "One model"},
+    {"POST",
+     "/v1/audio/transcriptions",
+     "OpenAI",
+     "What is said in a sound file",
+     Body::kForm,
+     Answer::kJson,
+     {{"file", "string", "sound file", kRequired},
+      kModel,
+      {"language", "string", "en or zh"},
+      {"prompt", "string", "takes the place of the instruction"},
+      {"response_format", "string", "json, text, srt, vtt or verbose_json"}}},
+    {"POST",
+     "/v1/audio/speech",
+     "OpenAI",
+     "Reads a text aloud",
+     Body::kJson,
+     Answer::kSound,
+     {kModel,
+      {"input", "string", "the text", kRequired},
+      {"voice", "", "default, female, male, or an object with a clip to imitate: data in base64"},
+      {"instructions", "string", "the voice in words"},
+      {"response_format", "string", "mp3, wav, flac, opus, aac, ogg or pcm"},
+      kSeed,
+      {"language", "string", "of the instructions: en or zh"}}},
+    {"POST",
+     "/v1/messages",
+     "Anthropic",
+     "Answers a conversation",
+     Body::kJson,
+     Answer::kJsonOrEvents,
+     {kNeededModel,
+      {"messages", "array", "text, pictures, calls and their results", kRequired},
+      {"max_tokens", "integer", "longest answer", kRequired},
+      {"system", "", "instructions: a string or blocks of text"},
+      kStream,
+      kTemperature,
+      kTopP,
+      kTopK,
+      {"stop_sequences", "array", "strings that end the answer"},
+      {"thinking", "object", "type: enabled, adaptive or disabled"},
+      kTools,
+      {"tool_choice", "object", "type: auto, any, tool or none"},
+      {"output_config", "object", "format: a JSON schema that the answer satisfies"}}},
+    {"POST",
+     "/v1/messages/count_tokens",
+     "Anthropic",
+     "The length of a prompt",
+     Body::kJson,
+     Answer::kJson,
+     {kNeededModel, {"messages", "array", "as in /v1/messages", kRequired}, {"system", "", "instructions"}, kTools}},
+    {"POST",
+     "/api/chat",
+     "Ollama",
+     "Answers a conversation",
+     Body::kJson,
+     Answer::kJsonOrLines,
+     {kNeededModel,
+      {"messages", "array", "role, content, images, tool_calls"},
+      kStream,
+      kOptions,
+      kThink,
+      kFormat,
+      kTools,
+      {"logprobs", "boolean", "log probabilities of the answer's tokens"},
+      {"top_logprobs", "integer", "and of this many of the likeliest, up to 20"}}},
+    {"POST",
+     "/api/generate",
+     "Ollama",
+     "Answers a prompt",
+     Body::kJson,
+     Answer::kJsonOrLines,
+     {kNeededModel,
+      {"prompt", "string", "the question"},
+      {"images", "array", "pictures in base64"},
+      {"system", "string", "instructions"},
+      kStream,
+      kOptions,
+      kThink,
+      kFormat,
+      {"logprobs", "boolean", "log probabilities of the answer's tokens"},
+      {"top_logprobs", "integer", "and of this many of the likeliest, up to 20"}}},
+    {"POST", "/api/show", "Ollama", "Facts of one model", Body::kJson, Answer::kJson, {kNeededModel}},
+    {"GET", "/api/tags", "Ollama", "The models of this server"},
+    {"GET", "/api/ps", "Ollama", "The models that are loaded"},
+    {"GET", "/api/version", "Ollama", "The version of the program"},
+    {"POST",
+     "/tokenize",
+     "llama.cpp",
+     "Text to ids",
+     Body::kJson,
+     Answer::kJson,
+     {kModel,
+      {"content", "string", "the text", kRequired},
+      {"parse_special", "boolean", "special tokens in it count; default: true"},
+      {"with_pieces", "boolean", "give each token's text, too"}}},
+    {"POST",
+     "/detokenize",
+     "llama.cpp",
+     "Ids to text",
+     Body::kJson,
+     Answer::kJson,
+     {kModel, {"tokens", "array", "ids", kRequired}}},
+    {"POST",
+     "/apply-template",
+     "llama.cpp",
+     "The prompt of a conversation",
+     Body::kJson,
+     Answer::kJson,
+     {kModel, {"messages", "array", "as in /v1/chat/completions", kRequired}, kTools}},
+};
+
+Json schema_of(const Operation& operation) {
+  Json properties = Json::object(), required = Json::array();
+  for (const Field& field : operation.fields) {
+    Json property = {{"description", field.text}};
+    if (!field.type.empty()) property["type"] = field.type;
+    if (field.name == "file") property["format"] = "binary";
+    properties[std::string(field.name)] = std::move(property);
+    if (field.required) required.push_back(field.name);
+  }
+  Json schema = {{"type", "object"}, {"properties", std::move(properties)}};
+  if (!required.empty()) schema["required"] = std::move(required);
+  return schema;
+}
+
+Json content_of(Answer answer) {
+  const Json object = {{"schema", {{"type", "object"}}}}, text = {{"schema", {{"type", "string"}}}};
+  switch (answer) {
+    case Answer::kText:
+      return {{"text/plain", text}};
+    case Answer::kSound:
+      return {{"audio/*", {{"schema", {{"type", "string"}, {"contentEncoding", "binary"}}}}}};
+    case Answer::kJsonOrEvents:
+      return {{"application/json", object}, {"text/event-stream", text}};
+    case Answer::kJsonOrLines:
+      return {{"application/json", object}, {"application/x-ndjson", text}};
+    case Answer::kJson:
+      break;
+  }
+  return {{"application/json", object}};
+}
+
+/// "post /v1/chat/completions" as "post_v1_chat_completions".
+std::string operation_id(const Operation& operation) {
+  std::string id = operation.method == "GET" ? "get" : "post";
+  for (const char c : operation.path)
+    id += (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') ? c : '_';
+  return id;
+}
+
+Json operation_json(const Operation& operation) {
+  Json json = {{"operationId", operation_id(operation)},
+               {"tags", Json::array({operation.tag})},
+               {"summary", operation.summary},
+               {"responses",
+                {{"200", {{"description", "The answer"}, {"content", content_of(operation.answer)}}},
+                 {"default", {{"$ref", "#/components/responses/Error"}}}}}};
+  if (operation.path.find('{') != std::string_view::npos) {
+    json["parameters"] =
+        Json::array({{{"name", "name"}, {"in", "path"}, {"required", true}, {"schema", {{"type", "string"}}}}});
+  }
+  if (operation.path == "/" || operation.path == "/health") json["security"] = Json::array();
+  if (operation.body == Body::kNone) return json;
+  const char* type = operation.body == Body::kForm ? "multipart/form-data" : "application/json";
+  json["requestBody"] = {{"required", true}, {"content", {{type, {{"schema", schema_of(operation)}}}}}};
+  return json;
+}
+
+}  // namespace
+
+Json openapi_document(const std::string& version) {
+  Json paths = Json::object();
+  for (const Operation& operation : kOperations) {
+    const char* method = operation.method == "GET" ? "get" : "post";
+    paths[std::string(operation.path)][method] = operation_json(operation);
+  }
+  const Json error = {{"description", "What is wrong, in the shape of the API that was asked"},
+                      {"content", {{"application/json", {{"schema", {{"type", "object"}}}}}}}};
+  return {{"openapi", "3.1.0"},
+          {"info", {{"title", "minicpm"}, {"version", version}}},
+          {"security", Json::array({{{"bearer", Json::array()}}, {{"key", Json::array()}}, Json::object()})},
+          {"paths", std::move(paths)},
+          {"components",
+           {{"responses", {{"Error", error}}},
+            {"securitySchemes",
+             {{"bearer", {{"type", "http"}, {"scheme", "bearer"}}},
+              {"key", {{"type", "apiKey"}, {"in", "header"}, {"name", "x-api-key"}}}}}}}};
+}
+
+void openapi(ApiContext& context, Exchange& exchange) {
+  send_json(exchange, openapi_document(context.version));
+}
+
+}  // namespace minicpm::server

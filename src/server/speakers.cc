@@ -1,0 +1,30 @@
+#include "server/speakers.h"
+
+#include <chrono>
+
+#include "base/error.h"
+#include "models/loaded_model.h"
+#include "server/api_error.h"
+
+namespace minicpm::server {
+
+Speakers::Turn Speakers::turn(const ServedModel& model, const std::atomic<bool>& cancelled) {
+  if (!model.model().version().sound || model.folder.empty()) {
+    throw ApiError(400, model.name + " does not speak; the Hugging Face folder of MiniCPM-o 2.6 does", "model");
+  }
+  Speaker* speaker = nullptr;
+  {
+    const std::scoped_lock lock(mutex_);
+    speaker = &speakers_[model.name];
+  }
+  constexpr std::chrono::milliseconds kPoll{20};  // how soon one that waits sees that it is cancelled
+  Turn turn{std::unique_lock(speaker->mutex, std::defer_lock)};
+  while (!turn.lock.try_lock_for(kPoll)) {
+    if (cancelled) fail(ErrorCode::kCancelled, "cancelled");
+  }
+  if (speaker->maker == nullptr) speaker->maker = SpeechMaker::load(model.folder);
+  turn.maker = speaker->maker.get();
+  return turn;
+}
+
+}  // namespace minicpm::server
