@@ -39,7 +39,7 @@ std::string transcript_instruction(std::string_view language) {
 
 TranscriptSegment transcribe_part(Engine& engine, std::span<const float> samples, const SoundCut& cut,
                                   const std::string& instruction, const SamplingParams& sampling,
-                                  const std::atomic<bool>* cancel) {
+                                  const std::atomic<bool>* cancel, const std::string& cache_scope) {
   TranscriptSegment segment{static_cast<double>(cut.begin) / kAudioRate, static_cast<double>(cut.end) / kAudioRate, {}};
   const auto part = samples.subspan(static_cast<size_t>(cut.begin), static_cast<size_t>(cut.end - cut.begin));
   constexpr size_t kShortest = kAudioRate / 10;
@@ -49,6 +49,7 @@ TranscriptSegment transcribe_part(Engine& engine, std::span<const float> samples
   request.messages = {
       {"user", {ContentPart::from_text(instruction + "\n"), ContentPart::from_sound({part.begin(), part.end()})}}};
   request.sampling = sampling;
+  request.cache_scope = cache_scope;
   const ChatResult result = engine.chat(request, {}, cancel);
   if (result.finish_reason == FinishReason::kCancelled) fail(ErrorCode::kCancelled, "the transcription was cancelled");
   segment.text = stripped(result.text);

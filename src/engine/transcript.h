@@ -33,7 +33,7 @@ std::string transcript_instruction(std::string_view language);
 /// cancelled.
 TranscriptSegment transcribe_part(Engine& engine, std::span<const float> samples, const SoundCut& cut,
                                   const std::string& instruction, const SamplingParams& sampling,
-                                  const std::atomic<bool>* cancel = nullptr);
+                                  const std::atomic<bool>* cancel = nullptr, const std::string& cache_scope = {});
 
 /// The segments' texts, a line each.
 std::string transcript_text(const Transcript& transcript);

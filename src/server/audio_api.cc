@@ -63,12 +63,13 @@ Transcript transcribe(ApiContext& context, Exchange& exchange, const Call& call)
   SamplingParams sampling = engine.default_sampling(false, true);
   sampling.do_sample = false;
   sampling.max_tokens = kMaxTokens;
+  const std::string scope = context.access.scope(exchange.request());
   const bool subtitles = call.format == "srt" || call.format == "vtt";
   const auto window = static_cast<int64_t>((subtitles ? kSubtitleWindow : kTextWindow) * kAudioRate);
   Transcript transcript{"", static_cast<double>(part.sound->size()) / kAudioRate, {}};
   for (const SoundCut& cut : cut_sound(*part.sound, kAudioRate, window)) {
     transcript.segments.push_back(
-        transcribe_part(engine, *part.sound, cut, call.instruction, sampling, &exchange.cancelled()));
+        transcribe_part(engine, *part.sound, cut, call.instruction, sampling, &exchange.cancelled(), scope));
   }
   return transcript;
 }

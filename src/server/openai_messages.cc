@@ -206,7 +206,7 @@ void add_assistant(const Fields& fields, Message message, Conversation& conversa
     ids.push_back(call.required_string("id"));
     call.require("function");
     const Fields function = *call.object("function");
-    check_fields(function, {{"name", "arguments"}, {}, {}});
+    check_fields(function, {{"name", "arguments"}, {"parsed_arguments"}, {}});
     const std::string name = function.required_string("name");
     if (!is_tool_name(name)) bad_field(function.path("name"), "is not the name of a tool");
     message.tool_calls.push_back(tool_call_json(name, function.required_string("arguments")));
@@ -216,7 +216,7 @@ void add_assistant(const Fields& fields, Message message, Conversation& conversa
 
 void add_message(const Fields& message, MediaReader& media, Conversation& conversation) {
   check_fields(message, {{"role", "content", "tool_calls", "tool_call_id", "reasoning_content", "reasoning"},
-                         {"name", "refusal", "annotations"},
+                         {"name", "refusal", "annotations", "parsed"},  // the last: what clients add to answers
                          {"function_call", "audio"}});
   std::string role = message.required_string("role");
   if (role == "developer") role = "system";

@@ -17,7 +17,7 @@ constexpr size_t kMaxItems = 4096;
 void add_part(const Fields& part, MediaReader& media, std::vector<ContentPart>& content) {
   const std::string type = part.required_string("type");
   if (type == "input_text" || type == "output_text") {
-    check_fields(part, {{"type", "text"}, {"annotations", "logprobs"}, {}});
+    check_fields(part, {{"type", "text"}, {"annotations", "logprobs", "parsed"}, {}});
     content.push_back(ContentPart::from_text(part.required_string("text")));
   } else if (type == "input_image") {
     check_fields(part, {{"type", "image_url"}, {"detail"}, {"file_id"}});
@@ -86,7 +86,7 @@ class ItemReader {
   }
 
   void read_call(const Fields& item) {
-    check_fields(item, {{"type", "call_id", "name", "arguments"}, {"id", "status"}, {}});
+    check_fields(item, {{"type", "call_id", "name", "arguments"}, {"id", "status", "parsed_arguments"}, {}});
     Message& message = assistant(item);
     const std::string name = item.required_string("name");
     if (!is_tool_name(name)) bad_field(item.path("name"), "is not the name of a tool");

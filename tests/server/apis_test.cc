@@ -73,6 +73,35 @@ TEST_F(OllamaTest, ThinkingIsApart) {
   EXPECT_TRUE(post(port, "/api/chat", body).json()["message"].contains("thinking"));
 }
 
+Json yes_or_no() {
+  return {{"type", "object"}, {"properties", {{"ok", {{"type", "boolean"}}}}}, {"required", {"ok"}}};
+}
+
+TEST_F(OllamaTest, FormatsAndLogProbabilities) {
+  const int port = start();
+  Json body = ollama_chat_body();
+  body["stream"] = false;
+  body["format"] = yes_or_no();
+  const std::string text = post(port, "/api/chat", body).json()["message"]["content"].get<std::string>();
+  EXPECT_TRUE(parse_json(text, "answer")["ok"].is_boolean()) << text;
+  body["format"] = "json";
+  body["options"]["num_predict"] = 4;
+  EXPECT_TRUE(post(port, "/api/chat", body).json()["message"]["content"].get<std::string>().starts_with("{"));
+  body = ollama_chat_body();
+  body["logprobs"] = true;
+  body["top_logprobs"] = 2;
+  std::string tokens;
+  for (const Json& line : lines_of(post(port, "/api/chat", body).body)) {
+    for (const Json& token : line.value("logprobs", Json::array())) {
+      tokens += token["token"].get<std::string>();
+      EXPECT_EQ(token["top_logprobs"].size(), 2u);
+    }
+  }
+  EXPECT_EQ(tokens, "HAPPINESS");
+  body["top_logprobs"] = 21;
+  EXPECT_THAT(post(port, "/api/chat", body).body, HasSubstr("top_logprobs"));
+}
+
 TEST_F(OllamaTest, TellsOfItsModels) {
   const int port = start();
   EXPECT_EQ(get(port, "/api/version").json()["version"], "1.2.3");
@@ -186,6 +215,24 @@ TEST_F(AnthropicTest, ThinkingIsABlockOfItsOwn) {
     if (event["type"] == "content_block_delta") thinking += event["delta"].value("thinking", "");
   }
   EXPECT_EQ(thinking, content.size() == 2 ? content[0]["thinking"].get<std::string>() : "");
+}
+
+TEST_F(AnthropicTest, FormatsAndCachedTokens) {
+  const int port = start();
+  Json body = anthropic_body();
+  const Json first = post(port, "/v1/messages", body).json()["usage"],
+             again = post(port, "/v1/messages", body).json()["usage"];
+  EXPECT_EQ(first["cache_read_input_tokens"], 0);
+  EXPECT_GT(again["cache_read_input_tokens"], 32);
+  EXPECT_EQ(first["input_tokens"].get<int>(),
+            again["input_tokens"].get<int>() + again["cache_read_input_tokens"].get<int>());
+  body["output_config"] = {{"format", {{"type", "json_schema"}, {"schema", yes_or_no()}}}};
+  const std::string text = post(port, "/v1/messages", body).json()["content"][0]["text"].get<std::string>();
+  EXPECT_TRUE(parse_json(text, "answer")["ok"].is_boolean()) << text;
+  body["output_config"] = {{"format", {{"type", "xml"}}}};
+  EXPECT_THAT(post(port, "/v1/messages", body).body, HasSubstr("output_config.format.type"));
+  body["output_config"] = {{"format", {{"type", "json_schema"}}}};
+  EXPECT_THAT(post(port, "/v1/messages", body).body, HasSubstr("output_config.format.schema"));
 }
 
 TEST_F(AnthropicTest, ErrorsHaveItsShape) {

@@ -156,7 +156,14 @@ test('openai: responses, whole and streamed', async () => {
     if (event.type === 'response.output_text.delta') text += event.delta;
   }
   assert.equal(text, 'HAPPINESS');
-  assert.equal((await stream.finalResponse()).output_text, 'HAPPINESS');
+  const last = await stream.finalResponse();
+  assert.equal(last.output_text, 'HAPPINESS');
+  const more = await openai.responses.create({
+    ...responseQuestion,
+    max_output_tokens: 4,
+    input: [...responseQuestion.input, ...last.output, { role: 'user', content: 'And now?' }],
+  });
+  assert.ok(more.usage.input_tokens_details.cached_tokens > 32);
 });
 
 test('openai: leaving a stream', async () => {
