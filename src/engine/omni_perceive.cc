@@ -45,7 +45,7 @@ void OmniPerceiver::run() {
 
 // A turn that stops coming ends, and so does a session, but not while it speaks.
 OmniClock::time_point OmniPerceiver::deadline() const {
-  const bool in_turn = turns_ && turns_->in_turn();
+  const bool in_turn = turns() != nullptr && turns()->in_turn();
   return last_input_ + seconds(in_turn ? std::min(config_->gap_seconds, config_->idle_seconds) : config_->idle_seconds);
 }
 
@@ -56,8 +56,8 @@ bool OmniPerceiver::time_out() {
     last_input_ = now;
     return true;
   }
-  if (turns_ && turns_->in_turn()) {
-    end_turn(shared_.epoch());
+  if (turns() != nullptr && turns()->in_turn()) {
+    turn_is_over();
     return true;
   }
   shared_.close("idle");
@@ -75,11 +75,27 @@ void OmniPerceiver::take(OmniInput item) {
     case OmniInput::Kind::kPicture:
       picture_ = std::move(item.picture);
       break;
+    case OmniInput::Kind::kParts:
+      hear_parts(std::move(item.parts));
+      break;
     case OmniInput::Kind::kEndTurn:
       end_turn(item.epoch);
       break;
+    case OmniInput::Kind::kAnswer:
+      end_turn(item.epoch, Ask::kAlways);
+      break;
+    case OmniInput::Kind::kKeep:
+      if (hears_silence() || turns()->in_turn()) emit_rest();
+      keep_turn();
+      break;
+    case OmniInput::Kind::kDrop:
+      drop_turn();
+      break;
+    case OmniInput::Kind::kCut:
+      pass_on(OmniPiece::Kind::kCut, item.cut);
+      break;
     case OmniInput::Kind::kConfigure:
-      begin(std::move(item.config));
+      adjust(std::move(item.config));
       break;
     case OmniInput::Kind::kFinish:
       end_turn(shared_.epoch());
@@ -97,6 +113,7 @@ void OmniPerceiver::begin(std::shared_ptr<const OmniConfig> config) {
   lead_.clear();
   picture_ = last_picture_ = nullptr;
   turn_ = std::make_shared<OmniTurn>();
+  kept_units_ = 0;
   OmniPiece piece;
   piece.kind = OmniPiece::Kind::kRole;
   piece.config = config_;
@@ -112,8 +129,71 @@ void OmniPerceiver::begin(std::shared_ptr<const OmniConfig> config) {
   shared_.pieces.push(std::move(piece));
 }
 
+/// Other settings; the conversation goes on if its first message stays.
+void OmniPerceiver::adjust(std::shared_ptr<const OmniConfig> config) {
+  if (config->role != config_->role) return begin(std::move(config));
+  const bool same = config->turns == config_->turns && config->detect_turns == config_->detect_turns;
+  config_ = std::move(config);
+  if (turns_ && !same) turns_->configure(config_->turns);
+}
+
+void OmniPerceiver::pass_on(OmniPiece::Kind kind, OmniCut cut) {
+  OmniPiece piece;
+  piece.kind = kind;
+  piece.config = config_;
+  piece.cut = cut;
+  shared_.pieces.push(std::move(piece));
+}
+
+void OmniPerceiver::keep_turn() {
+  kept_units_ = turn_->timings.units;
+  pass_on(OmniPiece::Kind::kKeep);
+}
+
+void OmniPerceiver::drop_turn() {
+  unit_.clear();
+  lead_.clear();
+  picture_ = nullptr;
+  turn_->timings.units = kept_units_;
+  if (turns_) turns_->set_in_turn(false);
+  if (turns_) turns_->forget();
+  encoder_.restart();
+  pass_on(OmniPiece::Kind::kDrop);
+}
+
+/// What was heard and seen of the present second.
+void OmniPerceiver::emit_rest() {
+  emit_full_units();
+  if (picture_ != nullptr || can_be_heard(static_cast<int64_t>(unit_.size()))) emit_unit(std::exchange(unit_, {}));
+}
+
+void OmniPerceiver::hear_parts(std::vector<ContentPart> parts) {
+  if (hears_silence() || turns()->in_turn()) emit_rest();
+  for (ContentPart& part : parts) {
+    if (part.kind == ContentPart::Kind::kSound) {
+      for (std::span<const float> rest(*part.sound); !rest.empty();) {
+        const auto second = rest.first(std::min(rest.size(), kUnitSamples));
+        rest = rest.subspan(second.size());
+        emit_unit({second.begin(), second.end()});
+      }
+      continue;
+    }
+    OmniPiece piece;
+    piece.config = config_;
+    piece.turn = turn_;
+    try {
+      piece.input = encoder_.encode(processor_.prepare_piece(std::span(&part, 1)));
+    } catch (const std::exception& error) {
+      shared_.tell_error(error, turn_number_ + 1);
+      continue;
+    }
+    ++turn_->timings.units;
+    shared_.pieces.push(std::move(piece));
+  }
+}
+
 bool OmniPerceiver::hears_silence() const {
-  return !turns_ || config_->hear_silence.value_or(config_->role.mode == OmniMode::kOmni);
+  return turns() == nullptr || config_->hear_silence.value_or(config_->role.mode == OmniMode::kOmni);
 }
 
 bool OmniPerceiver::can_be_heard(int64_t samples) const {
@@ -123,12 +203,12 @@ bool OmniPerceiver::can_be_heard(int64_t samples) const {
 /// Speech too short to begin a turn by itself counts, silence alone does not.
 bool OmniPerceiver::heard_something() const {
   if (turn_->timings.units > 0 || picture_ != nullptr) return true;
-  const bool speech = hears_silence() || turns_->in_turn() || turns_->speech() > 0;
+  const bool speech = hears_silence() || turns()->in_turn() || turns()->speech() > 0;
   return speech && can_be_heard(static_cast<int64_t>(unit_.size()));
 }
 
 void OmniPerceiver::hear(std::span<const float> samples) {
-  const size_t step = turns_ ? static_cast<size_t>(turns_->step_samples()) : kUnitSamples;
+  const size_t step = turns() != nullptr ? static_cast<size_t>(turns_->step_samples()) : kUnitSamples;
   while (!samples.empty() && !shared_.closed()) {
     const auto part = samples.first(std::min(step, samples.size()));
     if (config_->while_answering == WhileAnswering::kWait) shared_.wait_for_silence(config_->reports_playback);
@@ -139,12 +219,13 @@ void OmniPerceiver::hear(std::span<const float> samples) {
 
 void OmniPerceiver::hear_step(std::span<const float> samples) {
   // Without a detector nothing can interrupt: what comes during an answer is for the next turn.
-  const bool speaking = turns_ && shared_.speaking(config_->reports_playback);
+  heard_ += static_cast<int64_t>(samples.size());
+  const bool speaking = turns() != nullptr && shared_.speaking(config_->reports_playback);
   if (speaking && config_->while_answering == WhileAnswering::kIgnore) {
     turns_->forget();
     return;
   }
-  const TurnChange change = turns_ ? turns_->hear(samples, speaking) : TurnChange::kNone;
+  const TurnChange change = turns() != nullptr ? turns_->hear(samples, speaking) : TurnChange::kNone;
   if (speaking) {
     lead_.insert(lead_.end(), samples.begin(), samples.end());
     keep_last(lead_, kUnitSamples);
@@ -160,7 +241,7 @@ void OmniPerceiver::hear_step(std::span<const float> samples) {
   // The second before speech begins has its first words in it.
   if (!hears_silence() && !turns_->in_turn()) keep_last(unit_, kUnitSamples);
   if (hears_silence() || turns_->in_turn() || change == TurnChange::kEnds) emit_full_units();
-  if (change == TurnChange::kEnds) end_turn(shared_.epoch());
+  if (change == TurnChange::kEnds) turn_is_over();
 }
 
 void OmniPerceiver::begin_turn() {
@@ -168,13 +249,28 @@ void OmniPerceiver::begin_turn() {
   OmniEvent event;
   event.kind = OmniEvent::Kind::kTurnBegins;
   event.turn = turn_number_ + 1;
+  event.position = std::max<int64_t>(0, heard_ - std::llround(turns_->speech() * static_cast<double>(kAudioRate)));
   shared_.tell(std::move(event));
 }
 
-void OmniPerceiver::end_turn(const EpochRef& epoch) {
+/// The end of a turn was heard.
+void OmniPerceiver::turn_is_over() {
+  if (config_->answer_turns) return end_turn(shared_.epoch());
+  emit_rest();
+  keep_turn();
+  turns_->set_in_turn(false);
+  turns_->forget();
+  OmniEvent event;
+  event.kind = OmniEvent::Kind::kTurnHeard;
+  event.turn = turn_number_ + 1;
+  event.position = heard_;
+  shared_.tell(std::move(event));
+}
+
+void OmniPerceiver::end_turn(const EpochRef& epoch, Ask ask) {
   unit_.insert(unit_.begin(), lead_.begin(), lead_.end());
   lead_.clear();
-  const bool heard = heard_something();
+  const bool heard = heard_something() || ask == Ask::kAlways;
   if (turns_) turns_->set_in_turn(false);
   if (turns_) turns_->forget();
   if (!heard) {
@@ -244,12 +340,14 @@ void OmniPerceiver::emit_ask(const EpochRef& epoch) {
   OmniEvent event;
   event.kind = OmniEvent::Kind::kTurnEnds;
   event.turn = ++turn_number_;
+  event.position = heard_;
   shared_.tell(std::move(event));
   piece.kind = OmniPiece::Kind::kAsk;
   piece.asked = epoch;
   shared_.pieces.push(std::move(piece));
   encoder_.restart();
   turn_ = std::make_shared<OmniTurn>();
+  kept_units_ = 0;
 }
 
 }  // namespace minicpm

@@ -29,6 +29,9 @@ struct OmniRole {
   /// Some seconds of the voice to speak in, mono at 16 kHz, at most 30 s; null: the model's own.
   std::shared_ptr<const std::vector<float>> voice;
   std::string instruction;  // in place of the published sentence behind the voice; empty: that one
+
+  /// The same clip is the same object.
+  bool operator==(const OmniRole&) const = default;
 };
 
 /// The whole first message, its marks included.

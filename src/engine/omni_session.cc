@@ -28,7 +28,8 @@ class Session : public OmniSession {
       : parts_(std::move(parts)),
         perceiver_(shared_, *parts_.processor, *parts_.encoder, std::move(parts_.detector),
                    std::make_shared<const OmniConfig>(config)),
-        thinker_(shared_, *parts_.processor, *parts_.stream, static_cast<bool>(parts_.voice)) {
+        thinker_(shared_, *parts_.processor, *parts_.stream, static_cast<bool>(parts_.voice)),
+        role_(config.role) {
     stages_.emplace_back([this] { perceiver_.run(); });
     stages_.emplace_back([this] { thinker_.run(); });
     stages_.emplace_back([this] { run_omni_speaker(shared_, parts_.voice); });
@@ -67,10 +68,25 @@ class Session : public OmniSession {
     return shared_.input.push(std::move(item));
   }
 
-  bool end_turn() override {
-    OmniInput item = input(OmniInput::Kind::kEndTurn);
-    item.epoch = shared_.epoch();
-    return shared_.input.push(std::move(item)) || !shared_.closed();
+  bool push_parts(std::vector<ContentPart> parts) override {
+    OmniInput item = input(OmniInput::Kind::kParts);
+    for (ContentPart& part : parts) {
+      if (part.sound != nullptr) part.sound = std::make_shared<const std::vector<float>>(clean(*part.sound));
+    }
+    item.parts = std::move(parts);
+    return shared_.input.push(std::move(item));
+  }
+
+  bool end_turn() override { return ask(OmniInput::Kind::kEndTurn); }
+  bool answer() override { return ask(OmniInput::Kind::kAnswer); }
+  bool drop_turn() override { return shared_.input.push(input(OmniInput::Kind::kDrop)); }
+  bool keep_turn() override { return shared_.input.push(input(OmniInput::Kind::kKeep)); }
+
+  bool cut_answer(int64_t turn, double share) override {
+    check(share >= 0 && share <= 1, "the heard share of an answer", share, "0 to 1");
+    OmniInput item = input(OmniInput::Kind::kCut);
+    item.cut = {turn, share};
+    return shared_.input.push(std::move(item));
   }
 
   bool finish() override { return shared_.input.push(input(OmniInput::Kind::kFinish)); }
@@ -81,7 +97,11 @@ class Session : public OmniSession {
     validate(config);
     OmniInput item = input(OmniInput::Kind::kConfigure);
     item.config = std::make_shared<const OmniConfig>(config);
-    shared_.interrupt();
+    {
+      const std::lock_guard lock(role_mutex_);
+      if (role_ != config.role) shared_.interrupt();
+      role_ = config.role;
+    }
     return shared_.input.push(std::move(item));
   }
 
@@ -103,10 +123,18 @@ class Session : public OmniSession {
     return item;
   }
 
+  bool ask(OmniInput::Kind kind) {
+    OmniInput item = input(kind);
+    item.epoch = shared_.epoch();
+    return shared_.input.push(std::move(item)) || !shared_.closed();
+  }
+
   OmniParts parts_;
   OmniShared shared_;
   OmniPerceiver perceiver_;
   OmniThinker thinker_;
+  std::mutex role_mutex_;
+  OmniRole role_;  // of the newest settings
   std::vector<std::thread> stages_;
 };
 
@@ -179,8 +207,8 @@ void validate(const OmniConfig& config) {
 }
 
 std::string_view name(OmniEvent::Kind kind) {
-  constexpr std::string_view kNames[] = {"ready",       "turn_begins", "turn_ends", "text",  "audio",
-                                         "answer_ends", "silence",     "forgotten", "error", "closed"};
+  constexpr std::string_view kNames[] = {"ready",       "turn_begins", "turn_ends", "turn_heard", "text",  "audio",
+                                         "answer_ends", "silence",     "forgotten", "error",      "closed"};
   return kNames[static_cast<size_t>(kind)];
 }
 

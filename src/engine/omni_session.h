@@ -84,6 +84,9 @@ struct OmniConfig {
   double gap_seconds = 3;         // without input for so long, a turn ends; only with a detector
   double idle_seconds = 900;      // and after so long, the session
   bool reports_playback = false;  // the client calls played()
+  bool detect_turns = true;       // where there is a detector; else turns end by end_turn() alone
+  bool answer_turns = true;       // a turn whose end was heard is answered; else it waits for end_turn()
+  bool speak = true;              // where there is a voice; else answers are text only
 
   int64_t context_limit = 8192;  // tokens
   double slide_to = 0.75;        // share of the limit that is left when old seconds are forgotten
@@ -122,6 +125,7 @@ struct OmniEvent {
     kReady,       // the first message is in the context
     kTurnBegins,  // the user was heard to speak
     kTurnEnds,    // the user has finished; an answer follows
+    kTurnHeard,   // the user has finished; no answer follows, see OmniConfig::answer_turns
     kText,        // of the answer
     kAudio,       // of the answer, 24 kHz mono
     kAnswerEnds,  // once for each answer, with its finish reason; kCancelled: interrupted
@@ -137,6 +141,7 @@ struct OmniEvent {
   FinishReason finish_reason = FinishReason::kStop;
   OmniTimings timings;  // kAnswerEnds, unless interrupted
   int64_t count = 0;
+  int64_t position = 0;  // of what was heard, in samples: where speech begins (kTurnBegins), up to where (its end)
   ErrorCode error = ErrorCode::kInternal;
 };
 std::string_view name(OmniEvent::Kind kind);  // "ready", "turn_begins", ...
@@ -156,14 +161,26 @@ class OmniSession {
   virtual bool push_audio(std::span<const float> samples) = 0;
   /// What the camera sees now; the unit of the present second takes the last picture that came.
   virtual bool push_frame(std::shared_ptr<const Image> picture) = 0;
+  /// Text, pictures and sounds of the user's turn as they are, behind what was heard before. Sounds are mono at 16 kHz
+  /// and not searched for turns. What cannot be used is an error event.
+  virtual bool push_parts(std::vector<ContentPart> parts) = 0;
   /// The user has finished. Without anything heard or seen since the last answer nothing happens.
   virtual bool end_turn() = 0;
+  /// As end_turn(), but answers whatever was heard or seen.
+  virtual bool answer() = 0;
+  /// What has come since the last answer and the last keep_turn() is forgotten.
+  virtual bool drop_turn() = 0;
+  /// What has come so far stays in the turn, whatever drop_turn() does.
+  virtual bool keep_turn() = 0;
+  /// Forgets the end of the answer of that turn, where it is the last: the user heard only `share` of it, 0 to 1.
+  virtual bool cut_answer(int64_t turn, double share) = 0;
   /// Nothing more comes: the turn is answered if there is one, and the session closes behind its answer.
   virtual bool finish() = 0;
   /// Ends the answer in progress: when this returns, next_event() gives nothing of it any more but its end. An answer
   /// that has not begun yet is not made, and the user's turn goes on.
   virtual void interrupt() = 0;
-  /// Starts anew with other settings; what the session heard is forgotten, an answer in progress interrupted.
+  /// Other settings from here on. With another role the session starts anew: what it heard is forgotten, an answer in
+  /// progress interrupted.
   virtual bool configure(const OmniConfig& config) = 0;
   /// The client has played so many more samples of the present answer. Until all are played, the session counts as
   /// speaking; only with `reports_playback`.

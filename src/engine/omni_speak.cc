@@ -35,7 +35,8 @@ class Speaker {
     switch (words.kind) {
       case OmniWords::Kind::kBegin:
         voice_ = nullptr;
-        if (make_voice_) voice_ = make_voice_(std::move(words.speaker), on_samples(words), &words.epoch->over);
+        if (make_voice_ && !words.speaker.empty())
+          voice_ = make_voice_(std::move(words.speaker), on_samples(words), &words.epoch->over);
         return;
       case OmniWords::Kind::kText:
         if (voice_ != nullptr) voice_->push(words.text);

@@ -18,17 +18,32 @@ inline double ms_between(OmniClock::time_point from, OmniClock::time_point to) {
 
 // ---- what goes through the queues ----------------------------------------------------------------------------------
 
+/// What the user heard of an answer.
+struct OmniCut {
+  int64_t turn = 0;
+  double share = 1;
+};
+
 struct OmniInput {
-  enum class Kind { kSound, kPicture, kEndTurn, kConfigure, kFinish };
+  enum class Kind { kSound, kPicture, kParts, kEndTurn, kAnswer, kKeep, kDrop, kCut, kConfigure, kFinish };
   Kind kind = Kind::kSound;
   OmniClock::time_point pushed;
   std::vector<float> samples;
   std::shared_ptr<const Image> picture;
+  std::vector<ContentPart> parts;
+  OmniCut cut;
   std::shared_ptr<const OmniConfig> config;
-  EpochRef epoch;  // kEndTurn: in which the answer is asked for; null for what is heard, which belongs to no answer
+  EpochRef epoch;  // of what asks for an answer; null for what is heard, which belongs to no answer
 
-  /// In samples; a picture counts as half a second, so that they are bounded, too.
-  size_t weight() const { return samples.size() + (kind == Kind::kPicture ? kAudioRate / 2 : 0); }
+  /// In samples; a picture counts as half a second, a byte of text as a sample, so that they are bounded, too.
+  size_t weight() const {
+    size_t weight = samples.size() + (kind == Kind::kPicture ? kAudioRate / 2 : 0);
+    for (const ContentPart& part : parts) {
+      weight += part.text.size() + part.images.size() * kAudioRate / 2;
+      if (part.sound != nullptr) weight += part.sound->size();
+    }
+    return weight;
+  }
 };
 
 /// What is known of a turn and its answer; each stage writes its own values before it hands on what ends the answer.
@@ -41,9 +56,10 @@ struct OmniTurn {
 };
 
 struct OmniPiece {
-  enum class Kind { kRole, kUnit, kAsk };
+  enum class Kind { kRole, kUnit, kAsk, kKeep, kDrop, kCut };
   Kind kind = Kind::kUnit;
   ModelInput input;  // kAsk: the last unit, maybe empty
+  OmniCut cut;
   std::shared_ptr<const OmniConfig> config;
   std::shared_ptr<OmniTurn> turn;
   EpochRef asked;  // kAsk: the answer's epoch; the unit is to be kept when it is over
@@ -142,10 +158,21 @@ class OmniPerceiver {
  private:
   void take(OmniInput item);
   void begin(std::shared_ptr<const OmniConfig> config);
+  void adjust(std::shared_ptr<const OmniConfig> config);
+  void hear_parts(std::vector<ContentPart> parts);
+  void keep_turn();
+  void drop_turn();
+  void pass_on(OmniPiece::Kind kind, OmniCut cut = {});
+  /// The detector that is to be used, or null.
+  TurnDetector* turns() { return turns_ && config_->detect_turns ? &*turns_ : nullptr; }
+  const TurnDetector* turns() const { return turns_ && config_->detect_turns ? &*turns_ : nullptr; }
   void hear(std::span<const float> samples);
   void hear_step(std::span<const float> samples);
   void begin_turn();
-  void end_turn(const EpochRef& epoch);
+  void turn_is_over();
+  enum class Ask { kIfHeard, kAlways };
+  void end_turn(const EpochRef& epoch, Ask ask = Ask::kIfHeard);
+  void emit_rest();
   bool heard_something() const;
   bool can_be_heard(int64_t samples) const;
   bool hears_silence() const;
@@ -167,6 +194,8 @@ class OmniPerceiver {
   std::shared_ptr<const Image> picture_, last_picture_;  // not yet in a unit; the last one that was
   std::shared_ptr<OmniTurn> turn_ = std::make_shared<OmniTurn>();
   int64_t turn_number_ = 0;
+  int64_t heard_ = 0;       // samples
+  int64_t kept_units_ = 0;  // of the turn, which are not dropped
   OmniClock::time_point last_input_, last_pushed_;
 };
 
@@ -182,6 +211,10 @@ class OmniThinker {
   struct Unit {
     int64_t first, count;  // tokens
   };
+  struct Answer {
+    int64_t turn = 0;
+    int64_t first = 0, count = 0;  // tokens, the end of speech left out; none: there is no answer to cut
+  };
   enum class State { kFresh, kInTurn, kAnswered, kBroken };
 
   void take(OmniPiece& piece);
@@ -193,6 +226,10 @@ class OmniThinker {
   void append_whole(const ModelInput& whole);
   void make_room(int64_t tokens);
   void forget(int64_t first, int64_t count);
+  void move_places(int64_t first, int64_t count);
+  void keep();
+  void drop();
+  void cut(const OmniCut& cut);
   int64_t reserve() const;
 
   OmniShared& shared_;
@@ -205,6 +242,9 @@ class OmniThinker {
   State state_ = State::kFresh;
   int64_t role_tokens_ = 0;  // of the first message
   std::vector<Unit> units_;  // in the stream, oldest first
+  int64_t kept_ = 0;         // tokens that drop() leaves
+  State kept_state_ = State::kFresh;
+  Answer last_;
 };
 
 // ---- speak and render ----------------------------------------------------------------------------------------------

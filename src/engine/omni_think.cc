@@ -61,11 +61,19 @@ void OmniThinker::run() {
 }
 
 void OmniThinker::take(OmniPiece& piece) {
+  config_ = piece.config;
   switch (piece.kind) {
     case OmniPiece::Kind::kRole:
       return begin(piece);
     case OmniPiece::Kind::kAsk:
-      return answer(piece);
+      answer(piece);
+      return keep();
+    case OmniPiece::Kind::kKeep:
+      return keep();
+    case OmniPiece::Kind::kDrop:
+      return drop();
+    case OmniPiece::Kind::kCut:
+      return cut(piece.cut);
     case OmniPiece::Kind::kUnit:
       break;
   }
@@ -75,9 +83,9 @@ void OmniThinker::take(OmniPiece& piece) {
 }
 
 void OmniThinker::begin(OmniPiece& piece) {
-  config_ = piece.config;
   units_.clear();
   state_ = State::kFresh;
+  last_ = {};
   role_tokens_ = static_cast<int64_t>(piece.input.tokens.size());
   if (stream_.size() > 0) stream_.erase(0, stream_.size());
   if (role_tokens_ + reserve() >= config_->context_limit) {
@@ -86,6 +94,7 @@ void OmniThinker::begin(OmniPiece& piece) {
          config_->context_limit, role_tokens_ + reserve());
   }
   append_whole(piece.input);
+  keep();
   OmniEvent event;
   event.kind = OmniEvent::Kind::kReady;
   event.count = stream_.size();
@@ -146,7 +155,7 @@ void OmniThinker::make_room(int64_t tokens) {
   if (config_->when_full == WhenFull::kReset || kept == units_.end()) {
     forget(role_tokens_, size - role_tokens_);
     units_.clear();
-    state_ = State::kFresh;
+    state_ = kept_state_ = State::kFresh;
     if (role_tokens_ + needed > limit) {
       fail(ErrorCode::kOutOfMemory,
            "{} tokens do not fit into the context of {} beside the first message and an answer", tokens, limit);
@@ -154,19 +163,54 @@ void OmniThinker::make_room(int64_t tokens) {
     return;
   }
   const int64_t count = kept->first - first;
-  forget(first, count);
   units_.erase(units_.begin(), kept);
-  for (Unit& unit : units_)
-    unit.first -= count;
+  // What may still be dropped now stands behind the mark that opens a turn.
+  if (kept_ > first && kept_ < first + count) kept_state_ = State::kInTurn;
+  forget(first, count);
 }
 
 void OmniThinker::forget(int64_t first, int64_t count) {
   if (count <= 0) return;
   stream_.erase(first, count);
+  move_places(first, count);
   OmniEvent event;
   event.kind = OmniEvent::Kind::kForgotten;
   event.count = count;
   shared_.tell(std::move(event));
+}
+
+/// After `count` tokens from `first` on are gone.
+void OmniThinker::move_places(int64_t first, int64_t count) {
+  const auto moved = [&](int64_t place) { return place <= first ? place : std::max(first, place - count); };
+  for (Unit& unit : units_)
+    unit.first = moved(unit.first);
+  kept_ = moved(kept_);
+  if (last_.first + last_.count <= first) return;
+  if (last_.first < first + count) last_ = {};
+  last_.first = moved(last_.first);
+}
+
+void OmniThinker::keep() {
+  kept_ = stream_.size();
+  kept_state_ = state_;
+}
+
+void OmniThinker::drop() {
+  if (stream_.size() <= kept_) return;
+  stream_.erase(kept_, stream_.size() - kept_);
+  std::erase_if(units_, [this](const Unit& unit) { return unit.first >= kept_; });
+  state_ = kept_state_;
+}
+
+/// The rest of the user's turn, where it has begun, is computed again.
+void OmniThinker::cut(const OmniCut& cut) {
+  if (last_.turn != cut.turn || last_.count == 0) return;
+  const auto heard = static_cast<int64_t>(std::ceil(cut.share * static_cast<double>(last_.count)));
+  const int64_t first = last_.first + heard, count = last_.count - heard;
+  last_ = {};
+  if (count == 0) return;
+  stream_.erase(first, count);
+  move_places(first, count);
 }
 
 void OmniThinker::answer(OmniPiece& piece) {
@@ -181,7 +225,7 @@ void OmniThinker::answer(OmniPiece& piece) {
   const int64_t asked_at = stream_.size() - static_cast<int64_t>(answer_opens_.size());
   OmniWords begin{OmniWords::Kind::kBegin, epoch, turn, {}, {}};
   try {
-    if (speaks_) begin.speaker.assign(stream_.last_hidden().begin(), stream_.last_hidden().end());
+    if (speaks_ && config_->speak) begin.speaker.assign(stream_.last_hidden().begin(), stream_.last_hidden().end());
     if (!is_over(epoch)) append_whole({answer_begins_, {}});
     turn->timings.prefill_ms = ms_between(start, OmniClock::now());
     if (shared_.words.push(std::move(begin))) generate(epoch, turn);
@@ -225,6 +269,7 @@ void OmniThinker::generate(const EpochRef& epoch, const std::shared_ptr<OmniTurn
   // An answer at its limit of tokens is closed like one that was interrupted, as in the official code.
   const bool ended = spoken || (reason == FinishReason::kStop && !is_over(epoch));
   if (!ended && stream_.size() == begins) return;
+  last_ = {turn->number, begins, stream_.size() - begins - (spoken ? 1 : 0)};
   state_ = ended ? State::kAnswered : State::kBroken;
 }
 

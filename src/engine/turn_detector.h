@@ -26,6 +26,8 @@ struct TurnParams {
   double end_speech = 0.2;        // less than this ends it ...
   double min_turn = 0.6;          // ... at this time after its beginning at the soonest
   double interrupt_speech = 0.5;  // this much speech interrupts an answer
+
+  bool operator==(const TurnParams&) const = default;
 };
 
 /// Throws Error invalid_request naming the value and its range.

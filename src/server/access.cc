@@ -71,6 +71,11 @@ std::string_view Access::key_of(const HttpRequest& request) {
   constexpr std::string_view kBearer = "bearer ";
   const std::string_view field = request.header("authorization");
   if (lower_case(field.substr(0, kBearer.size())) == kBearer) return field.substr(kBearer.size());
+  // Pages cannot set headers of a WebSocket, so that OpenAI's browser clients name the key as a protocol.
+  constexpr std::string_view kProtocol = "openai-insecure-api-key.";
+  for (const std::string_view protocol : request.list("sec-websocket-protocol")) {
+    if (protocol.starts_with(kProtocol)) return protocol.substr(kProtocol.size());
+  }
   return {};
 }
 

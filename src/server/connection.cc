@@ -1,7 +1,6 @@
 #include "server/connection.h"
 
 #include <fmt/format.h>
-#include <openssl/rand.h>
 
 #include <algorithm>
 #include <boost/asio/post.hpp>
@@ -9,6 +8,9 @@
 #include <boost/beast/http/error.hpp>
 #include <exception>
 #include <utility>
+
+#include "server/random_id.h"
+#include "server/websocket.h"
 
 namespace minicpm::server {
 namespace {
@@ -19,50 +21,21 @@ constexpr size_t kMaxAhead = 64u << 10;    // bytes of later requests kept while
 constexpr size_t kWriteBytes = 64u << 10;  // of one write, which has limits.write_idle
 constexpr std::chrono::milliseconds kLingerTime{2000};
 
-std::string new_id() {
-  unsigned char bytes[12] = {};
-  RAND_bytes(bytes, sizeof bytes);
-  std::string id = "req_";
-  for (const unsigned char byte : bytes)
-    id += fmt::format("{:02x}", byte);
-  return id;
-}
-
-int hex_digit(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-  return -1;
-}
-
-/// Nothing for a broken escape or a control character.
-std::optional<std::string> percent_decoded(std::string_view text) {
-  std::string result;
-  for (size_t i = 0; i < text.size(); ++i) {
-    char c = text[i];
-    if (c == '%') {
-      const int high = i + 2 < text.size() ? hex_digit(text[i + 1]) : -1;
-      const int low = i + 2 < text.size() ? hex_digit(text[i + 2]) : -1;
-      if (high < 0 || low < 0) return std::nullopt;
-      c = static_cast<char>(high * 16 + low);
-      i += 2;
-    }
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F) return std::nullopt;
-    result += c;
-  }
-  return result;
-}
-
-/// The path of a request target, which may be a whole URL or "*".
-std::optional<std::string> path_of(std::string_view target) {
+/// Path and query of a request target, which may be a whole URL or "*". False if it is none.
+bool read_target(std::string_view target, HttpRequest& request) {
   if (target.starts_with("http://") || target.starts_with("https://")) {
     target.remove_prefix(target.find("//") + 2);
     target.remove_prefix(std::min(target.find('/'), target.size()));
     if (target.empty()) target = "/";
   }
-  target = target.substr(0, target.find_first_of("?#"));
-  if (!target.starts_with('/') && target != "*") return std::nullopt;
-  return percent_decoded(target);
+  target = target.substr(0, target.find('#'));
+  const size_t question = target.find('?');
+  if (question != std::string_view::npos) request.query = target.substr(question + 1);
+  target = target.substr(0, question);
+  if (!target.starts_with('/') && target != "*") return false;
+  auto path = percent_decoded(target);
+  if (path) request.path = std::move(*path);
+  return path.has_value();
 }
 
 std::string lower_case(std::string_view text) {
@@ -82,7 +55,8 @@ Connection::Connection(std::unique_ptr<Transport> transport, ConnectionShared& s
       shared_(shared),
       peer_(std::move(peer)),
       on_closed_(std::move(on_closed)),
-      timer_(strand_) {}
+      timer_(strand_),
+      ping_timer_(strand_) {}
 
 Connection::~Connection() {
   release_body();
@@ -103,7 +77,8 @@ void Connection::start() {
 
 void Connection::drain() {
   asio::post(strand_, [self = shared_from_this()] {
-    if (self->state_ == State::kIdle || self->state_ == State::kHandshake) self->close();
+    if (self->state_ == State::kIdle || self->state_ == State::kHandshake) return self->close();
+    if (self->socket() != nullptr) self->close_socket(close_code::kGoingAway, "the server is shutting down");
   });
 }
 
@@ -129,6 +104,7 @@ void Connection::refuse_at_once(int status, const std::string& message) {
 void Connection::read() {
   if (reading_ || state_ == State::kClosed) return;
   if (state_ == State::kAnswering && input_.size() >= kMaxAhead) return;
+  if (socket() != nullptr && socket()->full()) return;
   reading_ = true;
   transport_->read_some(asio::buffer(chunk_), [self = shared_from_this()](error_code ec, size_t count) {
     self->reading_ = false;
@@ -143,6 +119,7 @@ void Connection::on_read(error_code ec, size_t count) {
   if (ec) return close();
   if (state_ != State::kLinger) input_.append(chunk_.data(), count);
   if (state_ == State::kBody) arm(shared_.limits.body_idle);
+  if (socket() != nullptr) read_socket();
   process();
   read();
 }
@@ -165,7 +142,7 @@ void Connection::begin_request() {
   parser_->header_limit(static_cast<uint32_t>(shared_.limits.header_bytes));
   parser_->body_limit(shared_.limits.body_bytes);
   request_ = {};
-  request_.id = new_id();
+  request_.id = random_id("req_");
   request_.peer = peer_;
   admission_ = {};
 }
@@ -239,12 +216,11 @@ const char* Connection::read_head() {
   for (const auto& field : message) {
     Header header{lower_case(field.name_string()), std::string(field.value())};
     hosts += header.name == "host" ? 1 : 0;
+    if (header.name == "upgrade" && message.version() < 11) continue;  // has no meaning there
     if (header.name == "transfer-encoding") chunked_only &= boost::beast::iequals(header.value, "chunked");
     request_.headers.push_back(std::move(header));
   }
-  const auto path = path_of(message.target());
-  if (!path) return "the request target is no path";
-  request_.path = *path;
+  if (!read_target(message.target(), request_)) return "the request target is no path";
   if (message.version() != 11 && message.version() != 10) return "the server speaks HTTP/1.1 and HTTP/1.0";
   if (hosts > 1 || (hosts == 0 && message.version() == 11)) return "a request needs exactly one header Host";
   if (!chunked_only) return "the header Transfer-Encoding knows only chunked";
@@ -269,7 +245,7 @@ void Connection::release_body() {
 void Connection::make_exchange(Handled handled, bool keep_alive) {
   const bool chunked = !parser_->is_header_done() || parser_->get().version() == 11;
   exchange_ = std::make_shared<ExchangeImpl>(
-      shared_from_this(), std::move(request_), shared_.limits.output_bytes,
+      shared_from_this(), std::move(request_), shared_.limits,
       ExchangeImpl::Manner{.chunked = chunked, .keep_alive = keep_alive && chunked && !shared_.draining});
   exchange_->note.route = admission_.route;
   if (handled == Handled::kYes) exchange_->expect_handler();
@@ -324,6 +300,10 @@ void Connection::post_output(std::shared_ptr<ExchangeImpl> exchange, std::string
 
 void Connection::queue_output(const std::shared_ptr<ExchangeImpl>& exchange, std::string bytes, bool last) {
   if (state_ != State::kAnswering || exchange != exchange_) return;
+  if (close_queued_) {  // nothing may follow
+    exchange->taken(bytes.size());
+    bytes.clear();
+  }
   output_ += bytes;
   last_queued_ |= last;
   if (last) release_body();  // before the client can know, who may send the next one at once
@@ -362,6 +342,7 @@ void Connection::on_written(error_code ec, size_t count) {
 void Connection::answer_complete() {
   const std::shared_ptr<ExchangeImpl> exchange = std::move(exchange_);
   exchange_.reset();
+  ping_timer_.cancel();
   exchange->connection_done(shared_.app, true);
   release_body();
   if (!exchange->keep_alive() || shared_.draining) return linger();
@@ -385,10 +366,11 @@ void Connection::close() {
   if (state_ == State::kClosed) return;
   state_ = State::kClosed;
   disarm();
+  ping_timer_.cancel();
   transport_->close();
   if (const auto exchange = std::exchange(exchange_, nullptr)) {
     exchange->cancel();
-    exchange->connection_done(shared_.app, false);
+    exchange->connection_done(shared_.app, close_queued_);  // a WebSocket that had its close frame ended well
   }
   release_body();
   on_closed_();
@@ -413,6 +395,7 @@ void Connection::disarm() {
 void Connection::on_timeout() {
   if (state_ == State::kHeader) return refuse(408, "the head of the request took too long to come");
   if (state_ == State::kBody) return refuse(408, "the body of the request took too long to come");
+  if (socket() != nullptr && !close_queued_) return give_up_socket();
   close();
 }
 

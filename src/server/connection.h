@@ -14,6 +14,7 @@
 
 #include "server/http.h"
 #include "server/transport.h"
+#include "server/websocket_frames.h"
 #include "server/worker_pool.h"
 
 namespace minicpm::server {
@@ -28,6 +29,7 @@ struct ConnectionShared {
 };
 
 class ExchangeImpl;
+class WebSocketImpl;
 
 /// Its members run on the strand of its transport, but for those that say otherwise. A read is always under way, so
 /// that a client that goes is noticed at any time.
@@ -46,6 +48,11 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void refuse_at_once(int status, const std::string& message);
   /// For an exchange's handler: `last` marks the end of its answer.
   void post_output(std::shared_ptr<ExchangeImpl> exchange, std::string bytes, bool last);
+  /// The exchange's request becomes a WebSocket; `head` is the answer to its handshake.
+  void post_socket(std::shared_ptr<ExchangeImpl> exchange, std::string head);
+  void post_close(int code, std::string reason);
+  /// Messages were taken: reading may go on.
+  void resume();
 
  private:
   enum class State { kHandshake, kIdle, kHeader, kBody, kAnswering, kLinger, kClosed };
@@ -75,6 +82,14 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void linger();
   void close();
 
+  // websocket.cc
+  WebSocketImpl* socket() const;
+  void read_socket();
+  void on_socket_event(SocketEvent event);
+  void close_socket(int code, std::string_view reason);
+  void give_up_socket();
+  void ping_later();
+
   void arm(std::chrono::milliseconds time);
   void disarm();
   void on_timeout();
@@ -84,7 +99,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   ConnectionShared& shared_;
   const std::string peer_;
   std::function<void()> on_closed_;
-  asio::steady_timer timer_;
+  asio::steady_timer timer_, ping_timer_;
   uint64_t timer_generation_ = 0;
 
   State state_ = State::kHandshake;
@@ -103,6 +118,10 @@ class Connection : public std::enable_shared_from_this<Connection> {
   size_t written_ = 0;                      // of writing_
   bool write_pending_ = false;
   bool last_queued_ = false;  // output_ ends the answer
+
+  std::optional<FrameReader> frames_;  // of the WebSocket that the connection has become
+  std::chrono::steady_clock::time_point last_heard_;
+  bool close_queued_ = false;  // a close frame is the last that goes out
 };
 
 /// A request that is being answered.
@@ -112,7 +131,8 @@ class ExchangeImpl : public Exchange, public std::enable_shared_from_this<Exchan
     bool chunked;     // the client understands chunks
     bool keep_alive;  // the connection stays
   };
-  ExchangeImpl(std::shared_ptr<Connection> connection, HttpRequest request, size_t output_limit, Manner manner);
+  ExchangeImpl(std::shared_ptr<Connection> connection, HttpRequest request, const HttpLimits& limits, Manner manner);
+  ~ExchangeImpl() override;
 
   const HttpRequest& request() const override { return request_; }
   const std::atomic<bool>& cancelled() const override { return cancelled_; }
@@ -120,12 +140,14 @@ class ExchangeImpl : public Exchange, public std::enable_shared_from_this<Exchan
   void begin(HttpResponse head) override;
   bool write(std::string_view piece) override;
   void end() override;
+  WebSocket& upgrade(std::string_view protocol) override;
   bool answered() const override { return status_ != 0; }
 
   /// For the connection.
   void taken(size_t bytes);  // the client took so much
   void cancel();
-  bool keep_alive() const { return manner_.keep_alive; }
+  bool keep_alive() const { return manner_.keep_alive && !upgraded_; }
+  WebSocketImpl* socket() const { return upgraded_ ? socket_.get() : nullptr; }
   bool complete() const { return complete_; }
   /// An exchange is reported to the app when both its connection and its handler, if it has one, are done with it.
   void expect_handler() { parts_ = 2; }
@@ -139,8 +161,10 @@ class ExchangeImpl : public Exchange, public std::enable_shared_from_this<Exchan
 
   std::shared_ptr<Connection> connection_;
   HttpRequest request_;
-  const size_t output_limit_;
+  const HttpLimits& limits_;
   const Manner manner_;
+  std::unique_ptr<WebSocketImpl> socket_;
+  std::atomic<bool> upgraded_{false};  // socket_ is there
   std::atomic<bool> cancelled_{false};
   std::atomic<int> status_{0};
   std::atomic<bool> complete_{false};

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "server/connection.h"
+#include "server/websocket.h"
 
 namespace minicpm::server {
 namespace {
@@ -21,9 +22,11 @@ std::string chunk(std::string_view piece) {
 
 }  // namespace
 
-ExchangeImpl::ExchangeImpl(std::shared_ptr<Connection> connection, HttpRequest request, size_t output_limit,
+ExchangeImpl::ExchangeImpl(std::shared_ptr<Connection> connection, HttpRequest request, const HttpLimits& limits,
                            Manner manner)
-    : connection_(std::move(connection)), request_(std::move(request)), output_limit_(output_limit), manner_(manner) {}
+    : connection_(std::move(connection)), request_(std::move(request)), limits_(limits), manner_(manner) {}
+
+ExchangeImpl::~ExchangeImpl() = default;
 
 std::string ExchangeImpl::head_of(const HttpResponse& response, bool known_length) const {
   std::string head = fmt::format("HTTP/1.1 {} {}\r\nDate: {}\r\nX-Request-Id: {}\r\n", response.status,
@@ -65,10 +68,10 @@ void ExchangeImpl::begin(HttpResponse head) {
 
 bool ExchangeImpl::write(std::string_view piece) {
   if (piece.empty()) return !cancelled_;
-  std::string bytes = manner_.chunked ? chunk(piece) : std::string(piece);
+  std::string bytes = manner_.chunked && !upgraded_ ? chunk(piece) : std::string(piece);
   {
     std::unique_lock lock(mutex_);
-    changed_.wait(lock, [this] { return cancelled_ || untaken_ < output_limit_; });
+    changed_.wait(lock, [this] { return cancelled_ || untaken_ < limits_.output_bytes; });
     if (cancelled_) return false;
     untaken_ += bytes.size();
   }
@@ -76,7 +79,27 @@ bool ExchangeImpl::write(std::string_view piece) {
   return true;
 }
 
+WebSocket& ExchangeImpl::upgrade(std::string_view protocol) {
+  status_ = 101;
+  socket_ = std::make_unique<WebSocketImpl>(*this, connection_, limits_);
+  std::string head = fmt::format(
+      "HTTP/1.1 101 {}\r\nDate: {}\r\nX-Request-Id: {}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+      "Sec-WebSocket-Accept: {}\r\n",
+      reason_phrase(101), http_date(), request_.id, accept_key(request_.header("sec-websocket-key")).value_or(""));
+  if (!protocol.empty()) head += fmt::format("Sec-WebSocket-Protocol: {}\r\n", protocol);
+  for (const Header& header : common_headers)
+    head += fmt::format("{}: {}\r\n", header.name, header.value);
+  upgraded_ = true;
+  if (cancelled_) socket_->end_of_messages();
+  connection_->post_socket(shared_from_this(), head + "\r\n");
+  return *socket_;
+}
+
 void ExchangeImpl::end() {
+  if (upgraded_) {
+    socket_->close(close_code::kNormal, "");
+    return post("", true);
+  }
   post(manner_.chunked ? "0\r\n\r\n" : "", true);
 }
 
@@ -94,6 +117,7 @@ void ExchangeImpl::cancel() {
     cancelled_ = true;
   }
   changed_.notify_all();
+  if (upgraded_) socket_->end_of_messages();
 }
 
 void ExchangeImpl::connection_done(HttpApp& app, bool whole) {

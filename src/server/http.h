@@ -21,6 +21,7 @@ struct Header {
 struct HttpRequest {
   std::string method;           // "GET"
   std::string path;             // percent-decoded, without the query; no control characters
+  std::string query;            // what stands behind "?", as it came
   std::vector<Header> headers;  // names in lower case
   std::string body;
   std::string id;    // names the request in logs and in the header X-Request-Id
@@ -28,6 +29,10 @@ struct HttpRequest {
 
   /// Value of the first header of that (lower-case) name; empty if there is none.
   std::string_view header(std::string_view name) const;
+  /// The elements of all headers of that name, which are lists with commas; without white space around them.
+  std::vector<std::string_view> list(std::string_view name) const;
+  /// A field of the query, percent-decoded; nothing if it is not there.
+  std::optional<std::string> query_field(std::string_view name) const;
 };
 
 struct HttpResponse {
@@ -42,6 +47,25 @@ struct ExchangeNote {
   std::string route;  // the route's pattern; empty: none matched
   std::string model;
   int64_t prompt_tokens = 0, completion_tokens = 0;
+};
+
+/// What a connection is after a handshake: messages in both directions (RFC 6455). Pings are answered, and sent, beside
+/// it. Used by several threads at once.
+class WebSocket {
+ public:
+  struct Message {
+    bool text = true;  // UTF-8; else any bytes
+    std::string data;
+  };
+  virtual ~WebSocket() = default;
+  /// The next whole message; nothing after `wait`, or when it is closed and all were taken.
+  virtual std::optional<Message> receive(std::chrono::milliseconds wait) = 0;
+  /// Blocks while the client is slow to read; false once it is closed.
+  virtual bool send(std::string_view text) = 0;
+  /// Ends it with a close frame; only the first call counts.
+  virtual void close(int code, std::string_view reason) = 0;
+  /// By either side, or by the end of the connection.
+  virtual bool closed() const = 0;
 };
 
 /// One request and its answer, as a handler sees them: used by one thread, which may block.
@@ -59,6 +83,9 @@ class Exchange {
   /// The next piece. Blocks while the client is slow to read; false once it has gone.
   virtual bool write(std::string_view piece) = 0;
   virtual void end() = 0;
+  /// Accepts the client's handshake, which check_upgrade() let pass, with one of its protocols or none. The socket ends
+  /// with the handler at the latest.
+  virtual WebSocket& upgrade(std::string_view protocol) = 0;
   /// Whether send() or begin() was called.
   virtual bool answered() const = 0;
 
@@ -94,6 +121,15 @@ class HttpApp {
   virtual void finished(const ExchangeSummary& summary) = 0;
 };
 
+/// What is wrong with a request for a WebSocket, with the status of the answer: 400, or 426 (and the headers of
+/// `upgrade_headers`).
+struct UpgradeProblem {
+  int status;
+  std::string_view message;
+};
+std::optional<UpgradeProblem> check_upgrade(const HttpRequest& request);
+std::vector<Header> upgrade_headers();
+
 struct HttpLimits {
   size_t body_bytes = 64u << 20;
   size_t bodies_bytes = 1u << 30;  // of all requests that are being read or answered
@@ -109,6 +145,12 @@ struct HttpLimits {
   size_t waiting = 256;              // requests without a worker
   size_t output_bytes = 256u << 10;  // written but not yet taken by the client, before write() blocks
   bool limit_loopback = false;
+  // WebSockets
+  size_t message_bytes = 16u << 20;
+  size_t fragments = 1024;         // of a message
+  size_t inbox_bytes = 16u << 20;  // of messages that no handler took, before nothing more is read
+  std::chrono::milliseconds ping_every{20'000};
+  std::chrono::milliseconds socket_idle{60'000};  // without anything, even an answer to pings
 };
 
 struct HttpOptions {
@@ -160,5 +202,8 @@ class EndSignal {
 
 /// "OK" for 200.
 std::string_view reason_phrase(int status);
+
+/// Nothing for a broken escape or a control character.
+std::optional<std::string> percent_decoded(std::string_view text);
 
 }  // namespace minicpm::server
