@@ -18,6 +18,8 @@
 
 namespace minicpm::server {
 
+class LiveShare;  // realtime_api.h
+
 /// What every handler may use. All of it may be used by several threads.
 struct ApiContext {
   const ServedModels& models;
@@ -26,6 +28,7 @@ struct ApiContext {
   const Access& access;
   Speakers& speakers;
   std::string version;  // of the program
+  LiveShare* live = nullptr;
 };
 
 /// Asks the engine. The pieces that `on_delta` gets joined are the result's text, reasoning and calls exactly. Fills in

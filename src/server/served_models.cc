@@ -29,6 +29,8 @@ void add_file(const fs::path& file, ServedModel& model) {
 
 ServedModel load_served_model(const ModelSpec& spec, const EngineOptions& options) {
   ServedModel model{served_name(spec.model), Engine::load(spec, options)};
+  model.spec = spec;
+  model.options = options;
   const ModelFiles files = find_model_files(spec.model, spec.mmproj);
   if (files.kind == ModelFiles::Kind::kGguf) {
     add_file(files.gguf, model);

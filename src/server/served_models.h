@@ -20,6 +20,8 @@ struct ServedModel {
   int64_t bytes = 0;                  // of its files
   int64_t modified = 0;               // of its newest file, in seconds since 1970
   std::filesystem::path folder = {};  // of Hugging Face's layout; empty for GGUF files
+  ModelSpec spec = {};                // what it was loaded from, and how
+  EngineOptions options = {};
 
   const LoadedModel& model() const { return engine->model(); }
 };

@@ -57,6 +57,7 @@ constexpr Route kRoutes[] = {
     {"GET", "/v1/models/", openai_model, kLight},
     {"POST", "/v1/audio/transcriptions", openai_transcriptions},
     {"POST", "/v1/audio/speech", openai_speech},
+    {"GET", "/v1/realtime", openai_realtime},
     {"POST", "/v1/messages", anthropic_messages},
     {"POST", "/v1/messages/count_tokens", anthropic_count_tokens},
     {"POST", "/api/chat", ollama_chat},
@@ -97,7 +98,10 @@ class Server::Api : public HttpApp {
         access_(options.access, is_loopback_host(options.http.host)),
         models_(std::move(models)),
         media_(options.media),
-        context_{models_, media_, metrics_, access_, speakers_, options.version} {}
+        live_(options.live),
+        context_{models_, media_, metrics_, access_, speakers_, options.version} {
+    context_.live = &live_;
+  }
 
   void set_gauges(std::function<Metrics::Gauges()> gauges) { gauges_ = std::move(gauges); }
 
@@ -117,6 +121,7 @@ class Server::Api : public HttpApp {
   const Access access_;
   const ServedModels models_;
   MediaShare media_;
+  LiveShare live_;
   Metrics metrics_;
   Speakers speakers_;
   ApiContext context_;

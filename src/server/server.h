@@ -11,6 +11,7 @@
 #include "server/access_log.h"
 #include "server/http.h"
 #include "server/media_parts.h"
+#include "server/realtime_api.h"
 #include "server/served_models.h"
 
 namespace minicpm::server {
@@ -19,6 +20,7 @@ struct ServerOptions {
   HttpOptions http;
   AccessOptions access;
   MediaLimits media;
+  LiveOptions live;
   bool insecure = false;  // other machines may ask without a key
   LogFormat log_format = LogFormat::kOff;
   std::function<void(std::string_view)> log;  // gets lines without line breaks; called by several threads at once

@@ -70,6 +70,14 @@ bool Client::wait_for(std::string_view text) {
   return true;
 }
 
+std::string Client::read(size_t count) {
+  while (pending_.size() < count && read_more()) {
+  }
+  std::string bytes = pending_.substr(0, count);
+  pending_.erase(0, bytes.size());
+  return bytes;
+}
+
 bool Client::closes() {
   while (read_more())
     pending_.clear();
@@ -177,19 +185,6 @@ std::vector<Json> lines_of(const std::string& body) {
   for (std::string line; std::getline(lines, line);)
     documents.push_back(parse_json(line, "line"));
   return documents;
-}
-
-std::string encode_base64(std::string_view bytes) {
-  constexpr std::string_view kDigits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  std::string text;
-  for (size_t i = 0; i < bytes.size(); i += 3) {
-    uint32_t bits = 0;
-    for (size_t k = 0; k < 3; ++k)
-      bits = bits << 8 | (i + k < bytes.size() ? static_cast<unsigned char>(bytes[i + k]) : 0u);
-    for (size_t k = 0; k < 4; ++k)
-      text += i + k <= bytes.size() ? kDigits[bits >> (18 - 6 * k) & 63] : '=';
-  }
-  return text;
 }
 
 }  // namespace minicpm::server

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/base64.h"
 #include "base/json.h"
 
 namespace minicpm::server {
@@ -38,6 +39,8 @@ class Client {
   bool wait_for(std::string_view text);
   /// Whether the server closes the connection; what it sends before is dropped.
   bool closes();
+  /// The next bytes as they come; fewer where the connection ends.
+  std::string read(size_t count);
   const std::string& pending() const { return pending_; }
   /// Closes at once with a reset, as a client does that is killed.
   void reset();
@@ -64,7 +67,5 @@ struct Events {
 Events events_of(const std::string& body);
 /// One JSON document a line.
 std::vector<Json> lines_of(const std::string& body);
-
-std::string encode_base64(std::string_view bytes);
 
 }  // namespace minicpm::server
