@@ -161,6 +161,10 @@ constexpr std::array kOptions = {
     OptionRow{"serve", "--tls-cert", "FILE", kAccess, &Options::tls_certificate,
               "speak HTTPS with this certificate (PEM, with its chain)"},
     OptionRow{"serve", "--tls-key", "FILE", kAccess, &Options::tls_key, "the key of the certificate (PEM)"},
+    OptionRow{"serve", "--tls-self-signed", "", kAccess, &Options::tls_self_signed,
+              "speak HTTPS with a certificate of its own, which is made once and kept in the user's data folder"},
+    OptionRow{"serve", "--live-sessions", "N", kServer, &Options::live_sessions,
+              "live sessions (/v1/realtime) at once; default: 4", kFree, 1, 1024},
 
     OptionRow{"live", "--audio-in", "FILE", kInput, &Options::audio_in,
               "sound to hear: a file, `microphone`, or a device such as alsa:hw:1 or pulse:default; default: the sound "
@@ -178,8 +182,8 @@ constexpr std::array kOptions = {
               "sound file with 5 to 15 seconds of the voice to speak in; default: the model's own"},
     OptionRow{"live", "--hd", "", kInput, &Options::hd,
               "look at the last picture of a turn in up to six slices as well"},
-    OptionRow{"live", "--vad", "auto|webrtc|energy|off", kInput, &Options::vad,
-              "what finds speech; off: the whole input is one turn; default: auto, WebRTC's where it is there"},
+    OptionRow{"live serve", "--vad", "auto|webrtc|energy|off", kInput, &Options::vad,
+              "what finds speech; off: the input is one turn; default: auto, WebRTC's where it is there"},
     OptionRow{"live", "--vad-threshold", "X", kInput, &Options::vad_threshold,
               "certainty from which sound is speech, 0 to 1; default: 0.7"},
     OptionRow{"live", "--hear-silence", "on|off", kInput, &Options::hear_silence,
@@ -370,6 +374,7 @@ constexpr std::array kVerbs = {
         "serve", "MODEL...", "answer requests over HTTP",
         "Speaks the APIs of OpenAI (/v1/chat/completions, /v1/models), Ollama (/api/...) and Anthropic\n"
         "(/v1/messages), and llama.cpp's /tokenize, /detokenize, /apply-template, /health and /metrics.\n"
+        "MiniCPM-o 2.6 also holds live sessions over WebSockets (/v1/realtime, OpenAI's Realtime API).\n"
         "Several models are told apart by the name in a request: the folder's or file's name.\n"
         "\n"
         "Only this machine can ask, unless --host says otherwise, which needs an --api-key. Nothing is\n"

@@ -91,8 +91,8 @@ struct Options {
   // serve
   std::vector<std::string> models, api_keys, cors_origins, allowed_hosts;
   std::string host, api_key_file, tls_certificate, tls_key, log;
-  std::optional<int64_t> port, parallel, cache_tokens;
-  bool insecure = false;
+  std::optional<int64_t> port, parallel, cache_tokens, live_sessions;
+  bool insecure = false, tls_self_signed = false;
 
   bool markdown = false;
   bool help = false;

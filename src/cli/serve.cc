@@ -6,7 +6,9 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <sstream>
 
 #include "base/error.h"
@@ -16,6 +18,7 @@
 #include "cli/request.h"
 #include "cli/terminal.h"
 #include "cli/verbs.h"
+#include "server/certificate.h"
 #include "server/server.h"
 
 namespace minicpm::cli {
@@ -41,6 +44,33 @@ std::vector<std::string> keys_of_file(const std::string& file) {
   return keys;
 }
 
+/// $XDG_DATA_HOME/minicpm, or ~/.local/share/minicpm.
+std::filesystem::path user_data_folder() {
+  const char* data = std::getenv("XDG_DATA_HOME");
+  if (data != nullptr && data[0] == '/') return std::filesystem::path(data) / "minicpm";
+  const char* home = std::getenv("HOME");
+  if (home == nullptr || home[0] != '/') {
+    fail(ErrorCode::kInvalidRequest, "there is no data folder: neither XDG_DATA_HOME nor HOME is set");
+  }
+  return std::filesystem::path(home) / ".local/share/minicpm";
+}
+
+/// Makes or finds the certificate, and says how clients come to trust it.
+void use_own_certificate(const Options& options, server::HttpOptions& http) {
+  if (!options.tls_certificate.empty() || !options.tls_key.empty()) {
+    fail(ErrorCode::kInvalidRequest, "--tls-self-signed and --tls-cert exclude each other");
+  }
+  std::vector<std::string> names = server::names_of_this_machine();
+  names.insert(names.end(), options.allowed_hosts.begin(), options.allowed_hosts.end());
+  const server::SelfSigned made = server::self_signed_certificate(user_data_folder() / "tls", names);
+  http.tls_certificate = made.certificate.string();
+  http.tls_key = made.key.string();
+  note(
+      fmt::format("certificate {}\nSHA-256 {}\nto trust it: curl --cacert FILE, NODE_EXTRA_CA_CERTS=FILE, "
+                  "SSL_CERT_FILE=FILE; browsers ask once, compare the SHA-256\n",
+                  one_line(made.certificate.string()), made.fingerprint));
+}
+
 server::ServerOptions server_options(const Options& options) {
   server::ServerOptions result;
   if (!options.host.empty()) result.http.host = options.host;
@@ -48,6 +78,9 @@ server::ServerOptions server_options(const Options& options) {
   result.http.workers = static_cast<int>(options.parallel.value_or(result.http.workers));
   result.http.tls_certificate = options.tls_certificate;
   result.http.tls_key = options.tls_key;
+  if (options.tls_self_signed) use_own_certificate(options, result.http);
+  result.live.sessions = static_cast<int>(options.live_sessions.value_or(result.live.sessions));
+  if (!options.vad.empty()) result.live.detector = options.vad;
   result.access.api_keys = options.api_keys;
   if (!options.api_key_file.empty()) {
     for (std::string& key : keys_of_file(options.api_key_file))
