@@ -178,6 +178,9 @@ void OmniPerceiver::hear_parts(std::vector<ContentPart> parts) {
       }
       continue;
     }
+    // As in a unit, unless the part says otherwise.
+    if (!part.max_slices) part.max_slices = config_->hd ? config_->hd_slices : 1;
+    if (!part.use_image_id) part.use_image_id = false;
     OmniPiece piece;
     piece.config = config_;
     piece.turn = turn_;

@@ -174,9 +174,10 @@ std::vector<ContentPart> RealtimeTalk::read_content(const Fields& item, Json& sh
       parts.push_back(ContentPart::from_sound(converter.convert(read_pcm16(part, "audio", media))));
       shown.push_back({{"type", "input_audio"}, {"transcript", nullptr}});
     } else if (type == "input_image") {
-      check_fields(part, {{"type", "image_url"}, {"detail"}, {}});
+      check_fields(part, {{"type", "image_url", "detail"}, {}, {}});
       const std::string path = part.path("image_url");
       parts.push_back(media.picture(media.from_data_url(part.required_string("image_url"), path), path));
+      if (part.string("detail").value_or("auto") == "high") parts.back().max_slices = setup_.base.hd_slices;
       shown.push_back({{"type", "input_image"}});
     } else {
       bad_field(part.path("type"), "must be input_text, input_audio or input_image");

@@ -1,12 +1,12 @@
-// Starts `minicpm serve pico` and stops it again.
+// Starts `minicpm serve` and stops it again.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 
-/** Returns {url, stop}. `key`: the API key that the server wants. */
-export async function startServer(program, key) {
-  const words = ['serve', 'pico', '--port', '0', '--log', 'off', '-t', '1', '--api-key', key];
-  const child = spawn(program, words, { stdio: ['ignore', 'pipe', 'inherit'] });
+/** Returns {url, stop}. `key`: the API key that the server wants; `model`: the model, and further options. */
+export async function startServer(program, key, model = ['pico'], environment = {}) {
+  const words = ['serve', ...model, '--port', '0', '--log', 'off', '-t', '1', '--api-key', key];
+  const child = spawn(program, words, { stdio: ['ignore', 'pipe', 'inherit'], env: { ...process.env, ...environment } });
   const lines = createInterface({ input: child.stdout });
   const [line] = await Promise.race([
     once(lines, 'line'),

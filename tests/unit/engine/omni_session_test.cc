@@ -216,6 +216,70 @@ TEST_F(OmniSessionTest, AContextThatIsTooSmallIsRefused) {
   EXPECT_FALSE(session_->push_audio(loud(1)));
 }
 
+// ---- the parts of a turn -------------------------------------------------------------------------------------------
+
+TEST_F(OmniSessionTest, PartsStandInTheTurnAsTheyAre) {
+  open();
+  push(loud(1));
+  ASSERT_TRUE(session_->push_parts({ContentPart::from_text("Look <|im_end|>:"), ContentPart::from_image(picture()),
+                                    ContentPart::from_sound(loud(1.5))}));
+  push(loud(1));
+  ask();
+  // What is no mark is bytes.
+  EXPECT_EQ(context(), kRole + "<|im_start|>user\n" + kSecond + "Look <|im_end|>:<image>64</image>" + kSecond +
+                           "<|audio_start|>12<|audio_end|>" + kSecond + kHead + "Hello!<|tts_eos|>");
+  EXPECT_EQ(std::ranges::count(script_.tokens, *tokenizer_.token_id("<|im_end|>")), 2);  // of role and turn
+}
+
+TEST_F(OmniSessionTest, ATurnCanBeDroppedUpToWhatIsKept) {
+  open();
+  push(loud(1));
+  ASSERT_TRUE(session_->drop_turn());
+  ASSERT_TRUE(session_->end_turn());  // there is nothing to answer
+  push(loud(2.5));
+  ASSERT_TRUE(session_->keep_turn());
+  push(loud(3.2));
+  session_->push_frame(picture());
+  ASSERT_TRUE(session_->drop_turn());
+  push(loud(1));
+  ask();
+  EXPECT_EQ(count(Kind::kTurnEnds), 1);
+  std::string expected = kRole + "<|im_start|>user\n" + kSecond + kSecond + "<|audio_start|>12<|audio_end|>" + kSecond +
+                         kHead + "Hello!<|tts_eos|>";
+  EXPECT_EQ(context(), expected);
+  push(loud(2));
+  ASSERT_TRUE(session_->drop_turn());
+  push(loud(1));
+  ask();
+  EXPECT_EQ(context(), expected + "<|im_end|>\n<|im_start|>user\n" + kSecond + kHead + "Hello!<|tts_eos|>");
+}
+
+TEST_F(OmniSessionTest, AnswersWithoutInputWhereItIsAskedTo) {
+  open();
+  ASSERT_TRUE(session_->answer());
+  wait_for(Kind::kAnswerEnds);
+  EXPECT_EQ(context(), kRole + "<|im_start|>user\n" + kHead + "Hello!<|tts_eos|>");
+}
+
+TEST_F(OmniSessionTest, WhatWasNotHeardOfAnAnswerLeavesTheContext) {
+  open();
+  push(loud(1));
+  const int64_t turn = ask().turn;
+  ASSERT_TRUE(session_->cut_answer(turn + 1, 0));  // another one's
+  push(loud(1));                                   // the next turn has begun
+  ASSERT_TRUE(session_->cut_answer(turn, 0.5));
+  ASSERT_TRUE(session_->cut_answer(turn, 0));  // once only
+  push(loud(1));
+  ask();
+  EXPECT_EQ(context(), kRole + "<|im_start|>user\n" + kSecond + kHead + "Hel<|tts_eos|><|im_end|>\n<|im_start|>user\n" +
+                           kSecond + kSecond + kHead + "Hello!<|tts_eos|>");
+  ASSERT_TRUE(session_->drop_turn());  // nothing came since
+  push(loud(1));
+  ask();
+  EXPECT_THAT(context(), HasSubstr(kSecond + kSecond + kHead + "Hello!<|tts_eos|><|im_end|>\n"));
+  EXPECT_THROW(session_->cut_answer(turn, 2), Error);
+}
+
 // ---- turns ---------------------------------------------------------------------------------------------------------
 
 TEST_F(OmniSessionTest, SpeechBeginsAndEndsTurns) {
@@ -339,6 +403,50 @@ TEST_F(OmniSessionTest, AnotherConfigurationStartsAnew) {
                 kSecond + kHead + "Hello!<|tts_eos|>");
   other.slide_to = 0;
   EXPECT_THROW(session_->configure(other), Error);
+}
+
+TEST_F(OmniSessionTest, OtherSettingsOfTheSameRoleKeepTheConversation) {
+  open();
+  push(loud(1));
+  ask();
+  OmniConfig other = config_;
+  other.speak = false;
+  other.sampling.max_tokens = 3;
+  ASSERT_TRUE(session_->configure(other));
+  const int64_t before = samples_heard_;
+  push(loud(1));
+  EXPECT_EQ(ask().finish_reason, FinishReason::kLength);
+  EXPECT_EQ(samples_heard_, before);
+  EXPECT_EQ(context(), kRole + "<|im_start|>user\n" + kSecond + kHead +
+                           "Hello!<|tts_eos|><|im_end|>\n<|im_start|>user\n" + kSecond + kHead + "Hel");
+}
+
+TEST_F(OmniSessionTest, TurnsCanBeFoundAndNotAnswered) {
+  config_.answer_turns = false;
+  open(true, true);
+  push(loud(1.5));
+  push(quiet(2));
+  const OmniEvent heard = wait_for(Kind::kTurnHeard);
+  EXPECT_NEAR(static_cast<double>(heard.position) / 16000, 2.3, 0.3);
+  push(loud(1.5));
+  push(quiet(2));
+  wait_for(Kind::kTurnHeard);
+  EXPECT_EQ(count(Kind::kTurnEnds), 0);
+  ask();
+  EXPECT_EQ(count(Kind::kTurnBegins), 2);
+  EXPECT_THAT(context(), HasSubstr(kHead + "Hello!<|tts_eos|>"));
+  EXPECT_GE(std::ranges::count(script_.tokens, *tokenizer_.token_id("<|audio_start|>")), 5);  // both turns
+}
+
+TEST_F(OmniSessionTest, TheDetectorCanBeSwitchedOff) {
+  config_.detect_turns = false;
+  open(true, true);
+  push(loud(1));
+  push(quiet(3));
+  ask();
+  EXPECT_EQ(count(Kind::kTurnBegins), 0);
+  EXPECT_EQ(context(),
+            kRole + "<|im_start|>user\n" + kSecond + kSecond + kSecond + kSecond + kHead + "Hello!<|tts_eos|>");
 }
 
 TEST_F(OmniSessionTest, AnswersCanBeTextOnly) {

@@ -158,6 +158,54 @@ TEST_F(OmniStressTest, AThousandInterruptions) {
   EXPECT_EQ(std::ssize(script_.media), std::ranges::count(script_.tokens, *tokenizer_.token_id("<|audio_start|>")));
 }
 
+/// All calls in any order, settings changed while the first message is computed; then a conversation as if nothing had
+/// been.
+TEST_F(OmniStressTest, AnyOrderOfCalls) {
+  const auto seed = static_cast<uint64_t>(std::random_device{}());
+  SCOPED_TRACE("seed " + std::to_string(seed));
+  std::mt19937_64 random(seed);
+  config_.context_limit = 400;
+  config_.sampling.max_tokens = 16;
+  open();
+  OmniConfig other = config_;
+  other.speak = false;
+  OmniConfig role = config_;
+  role.role.mode = OmniMode::kRoleplay;
+  const std::vector<std::function<bool()>> calls = {
+      [&] { return session_->push_audio(loud(0.1 * static_cast<double>(random() % 15))); },
+      [&] { return session_->push_frame(picture()); },
+      [&] {
+        return session_->push_parts({ContentPart::from_text("text"), ContentPart::from_sound(loud(1.2))});
+      },
+      [&] { return session_->keep_turn(); },
+      [&] { return session_->drop_turn(); },
+      [&] { return session_->cut_answer(static_cast<int64_t>(random() % 300), 0.3); },
+      [&] { return session_->end_turn(); },
+      [&] { return session_->answer(); },
+      [&] { return session_->configure(other); },
+      [&] { return session_->configure(random() % 4 == 0 ? role : config_); },
+      [&] {
+        session_->interrupt();
+        return true;
+      },
+  };
+  for (int round = 0; round < 1000; ++round) {
+    ASSERT_TRUE(calls[random() % calls.size()]());
+    while (const auto event = session_->next_event(std::chrono::milliseconds(0))) {
+      ASSERT_NE(event->kind, Kind::kError) << event->text;
+      ASSERT_NE(event->kind, Kind::kClosed);
+    }
+  }
+  ASSERT_TRUE(session_->configure(role));
+  ASSERT_TRUE(session_->configure(config_));
+  push(loud(1));
+  ASSERT_TRUE(session_->end_turn());
+  while (wait_for(Kind::kAnswerEnds).finish_reason == FinishReason::kCancelled ||
+         context() != kRole + "<|im_start|>user\n" + kSecond + kHead + "Hello!<|tts_eos|>") {
+    ASSERT_FALSE(HasFailure());
+  }
+}
+
 /// The same from several threads at once, with the session closed in the middle.
 TEST_F(OmniStressTest, ClosesWhateverHappens) {
   for (int round = 0; round < 50; ++round) {
