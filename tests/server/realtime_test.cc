@@ -79,7 +79,7 @@ class RealtimeTest : public ApiTest {
     EXPECT_EQ(client.wait_for("session.created").value("type", ""), "session.created");
     Json settings = {{"max_output_tokens", 8}, {"turn_detection", nullptr}};
     if (!session.is_null()) settings.update(session);
-    client.send(Json{{"type", "session.update"}, {"session", settings}});
+    client.tell(Json{{"type", "session.update"}, {"session", settings}});
     EXPECT_EQ(client.wait_for("session.updated").value("type", ""), "session.updated");
     return client;
   }
@@ -95,7 +95,7 @@ TEST_F(RealtimeTest, AConversationInTurnsThatTheClientEnds) {
   EXPECT_EQ(session.at("audio").at("input").at("format"), (Json{{"type", "audio/pcm"}, {"rate", 24000}}));
   EXPECT_EQ(session.at("audio").at("input").at("turn_detection").at("type"), "server_vad");
 
-  client.send(Json{{"type", "session.update"},
+  client.tell(Json{{"type", "session.update"},
                    {"session",
                     {{"type", "realtime"},
                      {"max_output_tokens", 8},
@@ -106,15 +106,15 @@ TEST_F(RealtimeTest, AConversationInTurnsThatTheClientEnds) {
   EXPECT_EQ(updated.at("instructions"), "Be brief.");
   EXPECT_EQ(updated.at("audio").at("input").at("turn_detection"), nullptr);
   for (int i = 0; i < 10; ++i)
-    client.send(append(0.2, true));
-  client.send(Json{{"type", "input_audio_buffer.commit"}});
+    client.tell(append(0.2, true));
+  client.tell(Json{{"type", "input_audio_buffer.commit"}});
   const Json committed = client.wait_for("input_audio_buffer.committed");
   EXPECT_EQ(committed.at("previous_item_id"), nullptr);
   const Json item = client.wait_for("conversation.item.done").at("item");
   EXPECT_EQ(item.at("id"), committed.at("item_id"));
   EXPECT_EQ(item.at("role"), "user");
 
-  client.send(Json{{"type", "response.create"}});
+  client.tell(Json{{"type", "response.create"}});
   const Answer answer = answer_of(client);
   EXPECT_THAT(answer.types,
               ::testing::IsSupersetOf({"response.created", "response.output_item.added", "conversation.item.added",
@@ -140,7 +140,7 @@ TEST_F(RealtimeTest, FindsTurnsByItself) {
   SocketClient client = open(start(), {{"turn_detection", {{"type", "server_vad"}}}});
   for (const auto& [seconds, loud] : {std::pair(1.0, false), {1.5, true}, {2.0, false}}) {
     for (double at = 0; at < seconds; at += 0.25)
-      client.send(append(0.25, loud));
+      client.tell(append(0.25, loud));
   }
   const Json started = client.wait_for("input_audio_buffer.speech_started");
   EXPECT_NEAR(started.at("audio_start_ms").get<int>(), 1000, 250);
@@ -154,9 +154,9 @@ TEST_F(RealtimeTest, FindsTurnsByItself) {
 TEST_F(RealtimeTest, AnswersOfTurnsCanWaitForTheClient) {
   SocketClient client = open(start(), {{"turn_detection", {{"type", "server_vad"}, {"create_response", false}}}});
   for (const auto& [seconds, loud] : {std::pair(0.5, false), {1.5, true}, {2.0, false}})
-    client.send(append(seconds, loud));
+    client.tell(append(seconds, loud));
   client.wait_for("input_audio_buffer.committed");
-  client.send(Json{{"type", "response.create"}, {"response", {{"output_modalities", {"text"}}}}});
+  client.tell(Json{{"type", "response.create"}, {"response", {{"output_modalities", {"text"}}}}});
   const Answer answer = answer_of(client);
   EXPECT_EQ(answer.sound_bytes, 0u);
   EXPECT_EQ(answer.done.at("output_modalities"), Json({"text"}));
@@ -168,7 +168,7 @@ TEST_F(RealtimeTest, SpeaksTheEventsOfTheTimeBefore) {
   const Json session = client.wait_for("session.created").at("session");
   EXPECT_EQ(session.at("input_audio_format"), "pcm16");
   EXPECT_EQ(session.at("modalities"), Json({"text", "audio"}));
-  client.send(Json{{"type", "session.update"},
+  client.tell(Json{{"type", "session.update"},
                    {"session",
                     {{"modalities", {"text"}},
                      {"input_audio_format", "pcm16"},
@@ -180,10 +180,10 @@ TEST_F(RealtimeTest, SpeaksTheEventsOfTheTimeBefore) {
                      {"tool_choice", "auto"},
                      {"max_response_output_tokens", 6}}}});
   EXPECT_EQ(client.wait_for("session.updated").at("session").at("max_response_output_tokens"), 6);
-  client.send(append(1, true, 16000));
-  client.send(Json{{"type", "input_audio_buffer.commit"}});
+  client.tell(append(1, true, 16000));
+  client.tell(Json{{"type", "input_audio_buffer.commit"}});
   EXPECT_EQ(client.wait_for("conversation.item.created").at("item").at("role"), "user");
-  client.send(Json{{"type", "response.create"}, {"response", {{"instructions", "Say hello."}}}});
+  client.tell(Json{{"type", "response.create"}, {"response", {{"instructions", "Say hello."}}}});
   const Answer answer = answer_of(client);
   EXPECT_THAT(answer.types, ::testing::IsSupersetOf({"response.text.delta", "response.text.done"}));
   EXPECT_EQ(answer.text, answer.transcript);
@@ -193,11 +193,11 @@ TEST_F(RealtimeTest, SpeaksTheEventsOfTheTimeBefore) {
 TEST_F(RealtimeTest, ItemsHoldTextPicturesAndSound) {
   SocketClient client = open(start(), {{"output_modalities", {"text"}}});
   const auto tokens = [&](const Json& content) {
-    client.send(Json{{"type", "conversation.item.create"},
+    client.tell(Json{{"type", "conversation.item.create"},
                      {"item", {{"type", "message"}, {"id", "mine"}, {"role", "user"}, {"content", content}}}});
     const Json item = client.wait_for("conversation.item.done");
     EXPECT_EQ(item.value("item", Json::object()).value("id", ""), "mine");
-    client.send(Json{{"type", "response.create"}});
+    client.tell(Json{{"type", "response.create"}});
     const Answer answer = answer_of(client);
     EXPECT_TRUE(answer.error.is_null()) << answer.error;
     return answer.done.at("usage").at("total_tokens").get<int>();
@@ -213,15 +213,15 @@ TEST_F(RealtimeTest, SeesFramesWithSoundAndWithout) {
   SocketClient client = open(start(), {{"mode", "omni"}, {"output_modalities", {"text"}}});
   const Json frame = {{"type", "input_video_frame.append"}, {"image", data_url(asset("word.png"), "image/png")}};
   const auto used = [&] {
-    client.send(Json{{"type", "response.create"}});
+    client.tell(Json{{"type", "response.create"}});
     return answer_of(client).done.at("usage").at("total_tokens").get<int>();
   };
   const int empty = used();
-  client.send(frame);
+  client.tell(frame);
   const int seen = used();
   EXPECT_GT(seen, empty + 16);
-  client.send(frame);
-  client.send(append(1, true));
+  client.tell(frame);
+  client.tell(append(1, true));
   EXPECT_GT(used(), seen + 16 + 25);
 }
 
@@ -267,43 +267,43 @@ TEST_F(RealtimeTest, BadEventsDoNotEndTheSession) {
             "item.role");
   client.send(ClientFrame{.opcode = kBinary, .data = "bytes"});
   EXPECT_EQ(client.wait_for("error").at("error").at("code"), "invalid_message");
-  client.send(append(1, true));
-  client.send(Json{{"type", "response.create"}});
+  client.tell(append(1, true));
+  client.tell(Json{{"type", "response.create"}});
   EXPECT_NE(answer_of(client).done.at("status"), "failed");
 }
 
 TEST_F(RealtimeTest, AnswersCanBeCancelledAndTruncated) {
   SocketClient client = open(start(), {{"max_output_tokens", 400}});
-  client.send(append(1, true));
-  client.send(Json{{"type", "response.create"}});
+  client.tell(append(1, true));
+  client.tell(Json{{"type", "response.create"}});
   const Json created = client.wait_for("response.created").at("response");
-  client.send(Json{{"type", "response.create"}});
+  client.tell(Json{{"type", "response.create"}});
   EXPECT_EQ(client.wait_for("error").at("error").at("code"), "conversation_already_has_active_response");
   client.wait_for("response.output_audio.delta");
-  client.send(Json{{"type", "response.cancel"}, {"response_id", created.at("id")}});
+  client.tell(Json{{"type", "response.cancel"}, {"response_id", created.at("id")}});
   const Json done = client.wait_for("response.done").at("response");
   EXPECT_EQ(done.at("id"), created.at("id"));
   EXPECT_EQ(done.at("status"), "cancelled");
   EXPECT_EQ(done.at("status_details").at("reason"), "client_cancelled");
-  client.send(Json{{"type", "conversation.item.truncate"},
+  client.tell(Json{{"type", "conversation.item.truncate"},
                    {"item_id", done.at("output")[0].at("id")},
                    {"content_index", 0},
                    {"audio_end_ms", 40}});
   EXPECT_EQ(client.wait_for("conversation.item.truncated").at("audio_end_ms"), 40);
   // The session goes on.
-  client.send(Json{{"type", "session.update"}, {"session", {{"max_output_tokens", 4}}}});
-  client.send(append(1, true));
-  client.send(Json{{"type", "response.create"}});
+  client.tell(Json{{"type", "session.update"}, {"session", {{"max_output_tokens", 4}}}});
+  client.tell(append(1, true));
+  client.tell(Json{{"type", "response.create"}});
   EXPECT_THAT(answer_of(client).done.at("status"), ::testing::AnyOf("completed", "incomplete"));
 }
 
 TEST_F(RealtimeTest, SpeechInterruptsAnAnswer) {
   SocketClient client = open(start(), {{"turn_detection", {{"type", "server_vad"}}}, {"max_output_tokens", 2000}});
-  client.send(append(0.5, false));
-  client.send(append(1.5, true));
-  client.send(append(1, false));
+  client.tell(append(0.5, false));
+  client.tell(append(1.5, true));
+  client.tell(append(1, false));
   client.wait_for("response.output_audio_transcript.delta");
-  client.send(append(1.5, true));
+  client.tell(append(1.5, true));
   EXPECT_EQ(client.wait_for("response.done").at("response").at("status_details").at("reason"), "turn_detected");
   client.wait_for("input_audio_buffer.speech_started");
 }
@@ -311,13 +311,13 @@ TEST_F(RealtimeTest, SpeechInterruptsAnAnswer) {
 TEST_F(RealtimeTest, ClearedSoundIsForgotten) {
   SocketClient client = open(start(), {{"output_modalities", {"text"}}});
   const auto input = [&] {
-    client.send(Json{{"type", "response.create"}});
+    client.tell(Json{{"type", "response.create"}});
     return answer_of(client).done.at("usage").at("input_tokens").get<int>();
   };
-  client.send(append(3, true));
-  client.send(Json{{"type", "input_audio_buffer.clear"}});
+  client.tell(append(3, true));
+  client.tell(Json{{"type", "input_audio_buffer.clear"}});
   client.wait_for("input_audio_buffer.cleared");
-  client.send(append(1, true));
+  client.tell(append(1, true));
   EXPECT_LT(input(), 75);  // the first message has about 30
 }
 
@@ -329,8 +329,8 @@ TEST_F(RealtimeTest, PlacesAreLimitedAndFreedAtOnce) {
   EXPECT_EQ(second.reply().status, 503);
   EXPECT_EQ(second.reply().json()["error"]["code"], "too_many_sessions");
   EXPECT_EQ(second.reply().headers.at("retry-after"), "1");
-  first->send(append(1, true));
-  first->send(Json{{"type", "response.create"}});
+  first->tell(append(1, true));
+  first->tell(Json{{"type", "response.create"}});
   first->wait_for("response.created");
   first->connection().reset();
   const auto gone = Clock::now();
@@ -342,10 +342,10 @@ TEST_F(RealtimeTest, PlacesAreLimitedAndFreedAtOnce) {
 
 TEST_F(RealtimeTest, TheEndOfTheServerEndsSessions) {
   SocketClient client = open(start(), {{"max_output_tokens", 2000}});
-  client.send(append(1, true));
-  client.send(Json{{"type", "response.create"}});
+  client.tell(append(1, true));
+  client.tell(Json{{"type", "response.create"}});
   client.wait_for("response.created");
-  const auto stopped = std::async(std::launch::async, [&] { return server->stop(); });
+  auto stopped = std::async(std::launch::async, [&] { return server->stop(); });
   EXPECT_EQ(client.close_code(), 1001);
   EXPECT_TRUE(stopped.get());
 }

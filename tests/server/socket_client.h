@@ -28,7 +28,7 @@ class SocketClient {
 
   const Reply& reply() const { return reply_; }
   void send(const ClientFrame& frame) { client_.send(frame_bytes(frame)); }
-  void send(const Json& event) { send(ClientFrame{.data = event.dump()}); }
+  void tell(const Json& event) { send({.data = event.dump()}); }
   void send_bytes(std::string_view bytes) { client_.send(bytes); }
 
   struct Frame {
