@@ -97,12 +97,15 @@ void RealtimeTalk::update_session(const Fields& event) {
   RealtimeSettings next = settings_;
   next.update(*event.object("session"), media);
   if (next.speak && !setup_.can_speak) next.speak = false;
-  session_->configure(omni_config(next, setup_.base));
+  const OmniConfig config = omni_config(next, setup_.base);
+  const bool anew = config.role != omni_config(settings_, setup_.base).role;
+  session_->configure(config);
   if (next.input_rate != settings_.input_rate) converter_ = RateConverter(next.input_rate, kAudioRate);
   settings_ = std::move(next);
   {
     const std::scoped_lock lock(mutex_);
     settings_speak_ = settings_.speak;
+    if (anew) asked_.reset();  // what was not begun is not answered any more
   }
   send("session.updated", {{"session", session_json(settings_, setup_.dialect, session_id_, setup_.model.name)}});
 }
@@ -125,7 +128,7 @@ void RealtimeTalk::commit_audio(const Fields& event) {
   }
   uncommitted_ = 0;
   session_->keep_turn();
-  committed(random_id("item_"), {{{"type", "input_audio"}, {"transcript", nullptr}}});
+  committed(random_id("item_"));
 }
 
 void RealtimeTalk::clear_audio(const Fields& event) {
@@ -255,6 +258,8 @@ void RealtimeTalk::create_response(const Fields& event) {
     once.max_tokens = read_max_tokens(*fields, "max_response_output_tokens").value_or(once.max_tokens);
     if (const auto value = fields->number("temperature", 0, 2)) once.temperature = value;
   }
+  const OmniConfig config = omni_config(once, setup_.base);
+  validate(config);
   {
     const std::scoped_lock lock(mutex_);
     if (asked_ || response_) {
@@ -264,7 +269,7 @@ void RealtimeTalk::create_response(const Fields& event) {
     asked_ = once.speak;
   }
   uncommitted_ = 0;
-  if (fields) session_->configure(omni_config(once, setup_.base));
+  if (fields) session_->configure(config);
   if (!instructions.empty()) session_->push_parts({ContentPart::from_text(instructions)});
   session_->answer();
   if (fields) session_->configure(omni_config(settings_, setup_.base));

@@ -87,7 +87,7 @@ void RealtimeTalk::tell_item(Json item) {
 }
 
 /// What the user said is an item from here on.
-void RealtimeTalk::committed(const std::string& item_id, Json content) {
+void RealtimeTalk::committed(const std::string& item_id) {
   Json previous;
   {
     const std::scoped_lock lock(mutex_);
@@ -99,7 +99,7 @@ void RealtimeTalk::committed(const std::string& item_id, Json content) {
              {"type", "message"},
              {"status", "completed"},
              {"role", "user"},
-             {"content", std::move(content)}});
+             {"content", Json::array({{{"type", "input_audio"}, {"transcript", nullptr}}})}});
 }
 
 void RealtimeTalk::speech_began(const OmniEvent& event) {
@@ -119,7 +119,7 @@ void RealtimeTalk::speech_ended(const OmniEvent& event) {
   }
   if (item_id.empty()) return;
   send("input_audio_buffer.speech_stopped", {{"audio_end_ms", ms_of(event.position)}, {"item_id", item_id}});
-  committed(item_id, Json::array({{{"type", "input_audio"}, {"transcript", nullptr}}}));
+  committed(item_id);
 }
 
 // ---- answers -------------------------------------------------------------------------------------------------------

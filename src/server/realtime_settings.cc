@@ -82,7 +82,8 @@ void read_audio(const Fields& audio, RealtimeSettings& settings) {
 
 void read_beta_formats(const Fields& fields, RealtimeSettings& settings) {
   for (const char* key : {"input_audio_format", "output_audio_format"}) {
-    if (const auto format = fields.string(key); format && *format != "pcm16") bad_field(key, "must be pcm16");
+    if (const auto format = fields.string(key); format && *format != "pcm16")
+      bad_field(fields.path(key), "must be pcm16");
   }
   if (const auto rate = fields.integer("input_audio_rate", kLeastRate, kMostRate)) {
     settings.input_rate = static_cast<int>(*rate);

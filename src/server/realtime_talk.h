@@ -83,7 +83,7 @@ class RealtimeTalk {
   Json part_json(const Response& response) const;
   Json places(const Response& response) const;
 
-  void committed(const std::string& item_id, Json content);
+  void committed(const std::string& item_id);
   void tell_item(Json item);
   void send(std::string_view type, Json fields);
   void tell_error(const ApiError& error, const std::string& client_event);
