@@ -154,9 +154,9 @@ Json RealtimeTalk::response_json(const Response& response, std::string_view stat
                {"metadata", nullptr},
                {"usage", nullptr}};
   if (is_beta()) {
-    json["modalities"] = response.speak ? Json({"text", "audio"}) : Json({"text"});
+    json["modalities"] = response.speak ? Json::array({"text", "audio"}) : Json::array({"text"});
   } else {
-    json["output_modalities"] = response.speak ? Json({"audio"}) : Json({"text"});
+    json["output_modalities"] = response.speak ? Json::array({"audio"}) : Json::array({"text"});
   }
   return json;
 }

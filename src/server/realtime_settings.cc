@@ -183,7 +183,7 @@ Json session_json(const RealtimeSettings& settings, RealtimeDialect dialect, con
                {"voice_clip", settings.voice != nullptr}};
   if (settings.temperature) json["temperature"] = *settings.temperature;
   if (dialect == RealtimeDialect::kBeta) {
-    json["modalities"] = settings.speak ? Json({"text", "audio"}) : Json({"text"});
+    json["modalities"] = settings.speak ? Json::array({"text", "audio"}) : Json::array({"text"});
     json["voice"] = settings.voice_name;
     json["input_audio_format"] = json["output_audio_format"] = "pcm16";
     json["input_audio_rate"] = settings.input_rate;
@@ -193,7 +193,7 @@ Json session_json(const RealtimeSettings& settings, RealtimeDialect dialect, con
     return json;
   }
   json["type"] = "realtime";
-  json["output_modalities"] = settings.speak ? Json({"audio"}) : Json({"text"});
+  json["output_modalities"] = settings.speak ? Json::array({"audio"}) : Json::array({"text"});
   json["max_output_tokens"] = most;
   json["audio"] = {
       {"input",

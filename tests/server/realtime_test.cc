@@ -91,7 +91,7 @@ TEST_F(RealtimeTest, AConversationInTurnsThatTheClientEnds) {
   const Json session = client.wait_for("session.created").at("session");
   EXPECT_EQ(session.at("type"), "realtime");
   EXPECT_EQ(session.at("model"), "o26-hf");
-  EXPECT_EQ(session.at("output_modalities"), Json({"audio"}));
+  EXPECT_EQ(session.at("output_modalities"), Json::array({"audio"}));
   EXPECT_EQ(session.at("audio").at("input").at("format"), (Json{{"type", "audio/pcm"}, {"rate", 24000}}));
   EXPECT_EQ(session.at("audio").at("input").at("turn_detection").at("type"), "server_vad");
 
@@ -156,10 +156,10 @@ TEST_F(RealtimeTest, AnswersOfTurnsCanWaitForTheClient) {
   for (const auto& [seconds, loud] : {std::pair(0.5, false), {1.5, true}, {2.0, false}})
     client.tell(append(seconds, loud));
   client.wait_for("input_audio_buffer.committed");
-  client.tell(Json{{"type", "response.create"}, {"response", {{"output_modalities", {"text"}}}}});
+  client.tell(Json{{"type", "response.create"}, {"response", {{"output_modalities", Json::array({"text"})}}}});
   const Answer answer = answer_of(client);
   EXPECT_EQ(answer.sound_bytes, 0u);
-  EXPECT_EQ(answer.done.at("output_modalities"), Json({"text"}));
+  EXPECT_EQ(answer.done.at("output_modalities"), Json::array({"text"}));
   EXPECT_GT(answer.done.at("usage").at("input_tokens"), 50);
 }
 
@@ -167,10 +167,10 @@ TEST_F(RealtimeTest, SpeaksTheEventsOfTheTimeBefore) {
   SocketClient client(start(), kPath, kBeta);
   const Json session = client.wait_for("session.created").at("session");
   EXPECT_EQ(session.at("input_audio_format"), "pcm16");
-  EXPECT_EQ(session.at("modalities"), Json({"text", "audio"}));
+  EXPECT_EQ(session.at("modalities"), Json::array({"text", "audio"}));
   client.tell(Json{{"type", "session.update"},
                    {"session",
-                    {{"modalities", {"text"}},
+                    {{"modalities", Json::array({"text"})},
                      {"input_audio_format", "pcm16"},
                      {"input_audio_rate", 16000},
                      {"turn_detection", nullptr},
@@ -191,8 +191,8 @@ TEST_F(RealtimeTest, SpeaksTheEventsOfTheTimeBefore) {
 }
 
 TEST_F(RealtimeTest, ItemsHoldTextPicturesAndSound) {
-  SocketClient client = open(start(), {{"output_modalities", {"text"}}});
-  const auto tokens = [&](const Json& content) {
+  SocketClient client = open(start(), {{"output_modalities", Json::array({"text"})}});
+  const auto tokens = [&](std::vector<Json> content) {
     client.tell(Json{{"type", "conversation.item.create"},
                      {"item", {{"type", "message"}, {"id", "mine"}, {"role", "user"}, {"content", content}}}});
     const Json item = client.wait_for("conversation.item.done");
@@ -202,15 +202,15 @@ TEST_F(RealtimeTest, ItemsHoldTextPicturesAndSound) {
     EXPECT_TRUE(answer.error.is_null()) << answer.error;
     return answer.done.at("usage").at("total_tokens").get<int>();
   };
-  const int text = tokens({{{"type", "input_text"}, {"text", "What is this?"}}});
-  const int second = tokens({{{"type", "input_audio"}, {"audio", sound(2, true)}}});
+  const int text = tokens({Json{{"type", "input_text"}, {"text", "What is this?"}}});
+  const int second = tokens({Json{{"type", "input_audio"}, {"audio", sound(2, true)}}});
   EXPECT_GT(second, text + 50);
   const Json url = {{"type", "input_image"}, {"image_url", data_url(asset("word.png"), "image/png")}};
-  EXPECT_GT(tokens({url, {{"type", "input_text"}, {"text", "Read it."}}}), second + 16);
+  EXPECT_GT(tokens({url, Json{{"type", "input_text"}, {"text", "Read it."}}}), second + 16);
 }
 
 TEST_F(RealtimeTest, SeesFramesWithSoundAndWithout) {
-  SocketClient client = open(start(), {{"mode", "omni"}, {"output_modalities", {"text"}}});
+  SocketClient client = open(start(), {{"mode", "omni"}, {"output_modalities", Json::array({"text"})}});
   const Json frame = {{"type", "input_video_frame.append"}, {"image", data_url(asset("word.png"), "image/png")}};
   const auto used = [&] {
     client.tell(Json{{"type", "response.create"}});
@@ -226,7 +226,7 @@ TEST_F(RealtimeTest, SeesFramesWithSoundAndWithout) {
 }
 
 TEST_F(RealtimeTest, BadEventsDoNotEndTheSession) {
-  SocketClient client = open(start(), {{"output_modalities", {"text"}}});
+  SocketClient client = open(start(), {{"output_modalities", Json::array({"text"})}});
   const auto error = [&](const std::string& text) {
     client.send(ClientFrame{.data = text});
     return client.wait_for("error").value("error", Json::object());
@@ -309,7 +309,7 @@ TEST_F(RealtimeTest, SpeechInterruptsAnAnswer) {
 }
 
 TEST_F(RealtimeTest, ClearedSoundIsForgotten) {
-  SocketClient client = open(start(), {{"output_modalities", {"text"}}});
+  SocketClient client = open(start(), {{"output_modalities", Json::array({"text"})}});
   const auto input = [&] {
     client.tell(Json{{"type", "response.create"}});
     return answer_of(client).done.at("usage").at("input_tokens").get<int>();
