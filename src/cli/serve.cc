@@ -115,7 +115,7 @@ EngineOptions serving_engine(const Options& options, const ModelSpec& spec) {
   return engine;
 }
 
-std::vector<server::ServedModel> load_models(const Options& options) {
+std::vector<server::ServedModel> load_models(const Options& options, const server::LiveOptions& live) {
   if (options.models.size() > 1 && !(options.mmproj.empty() && options.lora.empty())) {
     fail(ErrorCode::kInvalidRequest, "--mmproj and --lora go with a single model");
   }
@@ -124,7 +124,9 @@ std::vector<server::ServedModel> load_models(const Options& options) {
     Options one = options;
     one.model = model;
     const ModelSpec spec = model_spec(one);
-    models.push_back(server::load_served_model(spec, serving_engine(options, spec)));
+    EngineOptions settings = serving_engine(options, spec);
+    server::add_session_room(spec, live, settings);
+    models.push_back(server::load_served_model(spec, settings));
   }
   return models;
 }
@@ -143,7 +145,7 @@ std::string greeting(const Options& options, const server::Server& server) {
 int run_serve(const Options& options) {
   const server::ServerOptions settings = server_options(options);
   server::check_exposure(settings);
-  server::Server server(settings, load_models(options));
+  server::Server server(settings, load_models(options, settings.live));
   server::EndSignal end;
   server.start();
   print(greeting(options, server));

@@ -4,6 +4,7 @@
 #include <array>
 #include <utility>
 
+#include "base/error.h"
 #include "server/websocket_frames.h"
 
 namespace minicpm::server {
@@ -87,6 +88,10 @@ std::optional<UpgradeProblem> check_upgrade(const HttpRequest& request) {
 
 std::vector<Header> upgrade_headers() {
   return {{"Upgrade", "websocket"}, {"Connection", "Upgrade"}, {"Sec-WebSocket-Version", "13"}};
+}
+
+WebSocket& Exchange::upgrade(std::string_view) {
+  fail(ErrorCode::kUnsupported, "there is no connection that could become a WebSocket");
 }
 
 std::string_view HttpRequest::header(std::string_view name) const {

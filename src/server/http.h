@@ -84,8 +84,8 @@ class Exchange {
   virtual bool write(std::string_view piece) = 0;
   virtual void end() = 0;
   /// Accepts the client's handshake, which check_upgrade() let pass, with one of its protocols or none. The socket ends
-  /// with the handler at the latest.
-  virtual WebSocket& upgrade(std::string_view protocol) = 0;
+  /// with the handler at the latest. Throws Error unsupported for exchanges that are no connections.
+  virtual WebSocket& upgrade(std::string_view protocol);
   /// Whether send() or begin() was called.
   virtual bool answered() const = 0;
 

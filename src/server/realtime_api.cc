@@ -1,12 +1,14 @@
 #include "server/realtime_api.h"
 
 #include <algorithm>
+#include <filesystem>
 #include <thread>
 
 #include "base/error.h"
 #include "engine/omni_parts.h"
 #include "io/model_files.h"
 #include "models/loaded_model.h"
+#include "models/model_config.h"
 #include "server/realtime_talk.h"
 #include "server/websocket_frames.h"
 
@@ -125,6 +127,19 @@ LiveShare::Place::~Place() {
 void LiveShare::give_back() {
   const std::scoped_lock lock(mutex_);
   --running_;
+}
+
+void add_session_room(const ModelSpec& spec, const LiveOptions& live, EngineOptions& options) {
+  const ModelFiles files = find_model_files(spec.model, spec.mmproj);
+  if (files.kind != ModelFiles::Kind::kHuggingFace) return;
+  const std::filesystem::path preprocessor = files.folder / "preprocessor_config.json";
+  const ModelConfig config = read_hf_config(
+      files.folder / "config.json", std::filesystem::exists(preprocessor) ? preprocessor : std::filesystem::path());
+  if (!config.has_audio()) return;
+  const int64_t context = options.context_tokens > 0
+                              ? options.context_tokens
+                              : std::min<int64_t>(options.default_context, config.decoder.max_positions);
+  options.cache_tokens = std::max(options.cache_tokens, context * (1 + live.sessions));
 }
 
 void openai_realtime(ApiContext& context, Exchange& exchange) {

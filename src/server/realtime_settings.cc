@@ -90,6 +90,17 @@ void read_beta_formats(const Fields& fields, RealtimeSettings& settings) {
   }
 }
 
+void check_session_fields(const Fields& session) {
+  check_fields(
+      session,
+      {{"type", "instructions", "output_modalities", "modalities", "max_output_tokens", "max_response_output_tokens",
+        "temperature", "audio", "voice", "voice_clip", "mode", "language", "hd", "input_audio_format",
+        "output_audio_format", "input_audio_rate", "turn_detection"},
+       {"id", "object", "model", "tool_choice", "parallel_tool_calls", "tracing", "include", "truncation",
+        "input_audio_transcription", "input_audio_noise_reduction", "reasoning", "expires_at", "client_secret"},
+       {"tools", "prompt", "speed"}});
+}
+
 Json turn_detection_json(const RealtimeSettings& settings) {
   if (!settings.detect_turns) return nullptr;
   return {{"type", "server_vad"},
@@ -134,14 +145,7 @@ std::optional<bool> read_modalities(const Fields& fields, std::string_view key) 
 }
 
 void RealtimeSettings::update(const Fields& session, MediaReader& media) {
-  check_fields(
-      session,
-      {{"type", "instructions", "output_modalities", "modalities", "max_output_tokens", "max_response_output_tokens",
-        "temperature", "audio", "voice", "voice_clip", "mode", "language", "hd", "input_audio_format",
-        "output_audio_format", "input_audio_rate", "turn_detection"},
-       {"id", "object", "model", "tool_choice", "parallel_tool_calls", "tracing", "include", "truncation",
-        "input_audio_transcription", "input_audio_noise_reduction", "reasoning", "expires_at", "client_secret"},
-       {"tools", "prompt", "speed"}});
+  check_session_fields(session);
   if (session.string("type").value_or("realtime") != "realtime") {
     bad_field(session.path("type"), "must be realtime");
   }

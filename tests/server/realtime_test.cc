@@ -68,9 +68,10 @@ class RealtimeTest : public ApiTest {
   RealtimeTest() {
     EngineOptions engine;
     engine.backend.num_threads = 1;
-    engine.cache_tokens = 16384;  // of several sessions
-    models.push_back(load_served_model({std::string(MINICPM_E2E_MODELS) + "/o26-hf", ""}, engine));
     options.live.detector = "energy";
+    const ModelSpec spec{std::string(MINICPM_E2E_MODELS) + "/o26-hf", ""};
+    add_session_room(spec, options.live, engine);
+    models.push_back(load_served_model(spec, engine));
   }
   /// A session that is greeted and answers briefly, in turns that the client ends.
   SocketClient open(int port, Json session = {}, const HeaderList& headers = {}) {
@@ -340,6 +341,25 @@ TEST_F(RealtimeTest, PlacesAreLimitedAndFreedAtOnce) {
   while (status == 503 && Clock::now() - gone < std::chrono::seconds(10))
     status = SocketClient(port, kPath).reply().status;
   EXPECT_EQ(status, 101);
+}
+
+TEST_F(RealtimeTest, SessionsAndChatsHaveRoomBesideEachOther) {
+  const int port = start();
+  std::vector<SocketClient> clients;
+  for (int i = 0; i < options.live.sessions; ++i) {
+    clients.push_back(open(port, {{"output_modalities", Json::array({"text"})}}));
+    clients.back().tell(append(25, true));
+  }
+  for (SocketClient& client : clients)
+    client.tell(Json{{"type", "response.create"}});
+  for (SocketClient& client : clients) {
+    const Answer answer = answer_of(client);
+    EXPECT_NE(answer.done.at("status"), "failed");
+    EXPECT_GT(answer.done.at("usage").at("input_tokens"), 25 * 27);
+  }
+  Json chat = openai_question("Hello");
+  chat["model"] = "o26-hf";
+  EXPECT_EQ(post(port, "/v1/chat/completions", chat).status, 200);
 }
 
 TEST_F(RealtimeTest, TheEndOfTheServerEndsSessions) {
