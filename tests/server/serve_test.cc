@@ -90,6 +90,7 @@ TEST(ServeTest, WrongUsageIsOneSentence) {
   refused({"pico", "--api-key-file", keys}, 2, "holds no key");
   refused({"pico", "--port", "0", "--tls-cert", keys}, 2, "both a certificate and its key");
   refused({"pico", "--port", "0", "--tls-cert", keys, "--tls-key", keys}, 4, "holds no certificate");
+  refused({"pico", "--port", "0", "--tls-cert", keys, "--tls-key", keys, "--tls-self-signed"}, 2, "exclude each other");
   refused({"pico", "pico", "--port", "0"}, 2, "both be called");
   refused({"pico", "pico:q8_0", "--mmproj", "x"}, 2, "single model");
   std::filesystem::remove_all(folder);

@@ -49,5 +49,14 @@ TEST(Base64Test, RandomBytesComeBack) {
   }
 }
 
+TEST(Base64Test, WritesWhatTheStandardHas) {
+  EXPECT_EQ(encode_base64(""), "");
+  EXPECT_EQ(encode_base64("f"), "Zg==");
+  EXPECT_EQ(encode_base64("fo"), "Zm8=");
+  EXPECT_EQ(encode_base64("foo"), "Zm9v");
+  EXPECT_EQ(encode_base64("foob"), "Zm9vYg==");
+  EXPECT_EQ(encode_base64("\xfb\xff\xbf"), "+/+/");
+}
+
 }  // namespace
 }  // namespace minicpm
