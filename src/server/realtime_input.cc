@@ -98,6 +98,7 @@ void RealtimeTalk::update_session(const Fields& event) {
   next.update(*event.object("session"), media);
   if (next.speak && !setup_.can_speak) next.speak = false;
   const OmniConfig config = omni_config(next, setup_.base);
+  check_room(config);
   const bool anew = config.role != omni_config(settings_, setup_.base).role;
   session_->configure(config);
   if (next.input_rate != settings_.input_rate) converter_ = RateConverter(next.input_rate, kAudioRate);
@@ -108,6 +109,18 @@ void RealtimeTalk::update_session(const Fields& event) {
     if (anew) asked_.reset();  // what was not begun is not answered any more
   }
   send("session.updated", {{"session", session_json(settings_, setup_.dialect, session_id_, setup_.model.name)}});
+}
+
+/// A first message that leaves no room for an answer would end the session.
+void RealtimeTalk::check_room(const OmniConfig& config) const {
+  constexpr int64_t kAround = 200, kPerSecond = 25;  // tokens: the published sentences and marks; of the voice clip
+  const OmniRole& role = config.role;
+  int64_t tokens = kAround + config.sampling.max_tokens;
+  tokens += std::ssize(setup_.model.model().tokenizer()->encode(role.instruction, ParseSpecial::kNone));
+  if (role.voice != nullptr) tokens += kPerSecond * (std::ssize(*role.voice) / kAudioRate + 1);
+  if (tokens <= config.context_limit) return;
+  bad_field("session.instructions", "first message and longest answer would take {} tokens; the context has {}", tokens,
+            config.context_limit);
 }
 
 void RealtimeTalk::append_audio(const Fields& event) {

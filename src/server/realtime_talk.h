@@ -53,6 +53,7 @@ class RealtimeTalk {
   struct Event;
   void handle(const Fields& event);
   void update_session(const Fields& event);
+  void check_room(const OmniConfig& config) const;
   void append_audio(const Fields& event);
   void commit_audio(const Fields& event);
   void clear_audio(const Fields& event);

@@ -263,6 +263,8 @@ TEST_F(RealtimeTest, BadEventsDoNotEndTheSession) {
   EXPECT_EQ(code({{"type", "session.update"}, {"session", {{"turn_detection", {{"threshold", 2}}}}}}),
             "session.turn_detection.threshold");
   EXPECT_EQ(code({{"type", "session.update"}, {"session", {{"voice_clip", "AAAA"}}}}), "invalid_media");
+  EXPECT_EQ(code({{"type", "session.update"}, {"session", {{"instructions", std::string(60'000, '?')}}}}),
+            "session.instructions");
   EXPECT_EQ(code({{"type", "conversation.item.create"},
                   {"item", {{"type", "message"}, {"role", "assistant"}, {"content", Json::array()}}}}),
             "item.role");
