@@ -3,6 +3,8 @@
 # make demo   like make, then the program answers a question about a picture that ships with the project
 # make test   like make training, then every test
 # make server-clients   fetches the npm packages that one test of the server needs (it is skipped without them)
+# make webui   builds the web page anew, after a change in webui/ (needs npm)
+# make webui-packages   fetches what the tests of the web page need: npm packages and Debian's chromium
 # make bench  benchmarks: JSON in build/bench/ and a table
 # make fuzz   each fuzz target for FUZZ_SECONDS (600) seconds, with clang
 # make asan, make tsan   the tests under sanitizers
@@ -16,7 +18,7 @@ CMAKE_FLAGS ?=
 FUZZ_SECONDS ?= 600
 PACKAGES := packages.txt
 
-.PHONY: all build training demo test server-clients bench fuzz asan tsan cross format check packages clean
+.PHONY: all build training demo test server-clients webui webui-packages bench fuzz asan tsan cross format check packages clean
 
 all: build
 
@@ -40,6 +42,14 @@ test: build
 
 server-clients: build
 	@cmake --build $(BUILD) --target server_clients
+
+webui:
+	@npm ci --no-audit --no-fund --ignore-scripts --prefix webui
+	@npm run build --prefix webui
+
+webui-packages: PACKAGES := packages-webui.txt
+webui-packages: packages
+	@npm ci --no-audit --no-fund --ignore-scripts --prefix webui
 
 bench: packages
 	@tools/install_packages.sh packages-bench.txt

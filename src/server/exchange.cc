@@ -33,7 +33,7 @@ std::string ExchangeImpl::head_of(const HttpResponse& response, bool known_lengt
                                  reason_phrase(response.status), http_date(), request_.id);
   if (!response.content_type.empty()) head += fmt::format("Content-Type: {}\r\n", response.content_type);
   if (known_length) {
-    if (response.status != 204) head += fmt::format("Content-Length: {}\r\n", response.body.size());
+    if (response.status != 204 && response.status != 304) head += fmt::format("Content-Length: {}\r\n", response.body.size());
   } else if (manner_.chunked) {
     head += "Transfer-Encoding: chunked\r\n";
   }
@@ -41,7 +41,9 @@ std::string ExchangeImpl::head_of(const HttpResponse& response, bool known_lengt
     for (const Header& header : *list)
       head += fmt::format("{}: {}\r\n", header.name, header.value);
   }
-  head += "X-Content-Type-Options: nosniff\r\nCache-Control: no-store\r\n";
+  head += "X-Content-Type-Options: nosniff\r\n";
+  const auto cached = [](const Header& header) { return header.name == "Cache-Control"; };
+  if (std::ranges::none_of(response.headers, cached)) head += "Cache-Control: no-store\r\n";
   if (!manner_.keep_alive) head += "Connection: close\r\n";
   return head + "\r\n";
 }

@@ -102,11 +102,12 @@ std::string_view HttpRequest::header(std::string_view name) const {
 }
 
 std::string_view reason_phrase(int status) {
-  constexpr std::array<std::pair<int, std::string_view>, 22> kPhrases = {{
+  constexpr std::array<std::pair<int, std::string_view>, 23> kPhrases = {{
       {100, "Continue"},
       {101, "Switching Protocols"},
       {200, "OK"},
       {204, "No Content"},
+      {304, "Not Modified"},
       {400, "Bad Request"},
       {401, "Unauthorized"},
       {403, "Forbidden"},

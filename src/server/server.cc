@@ -13,9 +13,11 @@
 #include "server/openai_chat.h"
 #include "server/openai_completions.h"
 #include "server/openapi.h"
+#include "server/props.h"
 #include "server/responses.h"
 #include "server/speech_api.h"
 #include "server/tools_api.h"
+#include "server/web_page.h"
 
 namespace minicpm::server {
 namespace {
@@ -37,19 +39,16 @@ struct Route {
   }
 };
 
-void greet(ApiContext&, Exchange& exchange) {
-  exchange.send({.content_type = "text/plain; charset=utf-8", .body = "minicpm is running\n"});
-}
-
 constexpr bool kLight = true;
 constexpr bool kOpen = true;
 
-// /metrics is answered by the server itself, which knows its queue.
+// / and /metrics are answered by the server itself, which has the page and knows its queue.
 constexpr Route kRoutes[] = {
-    {"GET", "/", greet, kLight, kOpen},
+    {"GET", "/", nullptr, kLight, kOpen},
     {"GET", "/health", health, kLight, kOpen},
     {"GET", "/metrics", nullptr, kLight},
     {"GET", "/openapi.json", openapi, kLight},
+    {"GET", "/props", props, kLight},
     {"POST", "/v1/chat/completions", openai_chat},
     {"POST", "/v1/completions", openai_completions},
     {"POST", "/v1/responses", openai_responses},
@@ -120,6 +119,7 @@ class Server::Api : public HttpApp {
   const ServerOptions& options_;
   const Access access_;
   const ServedModels models_;
+  const WebPage page_;
   MediaShare media_;
   LiveShare live_;
   Metrics metrics_;
@@ -154,6 +154,7 @@ Admission Server::Api::admit(const HttpRequest& head) {
 void Server::Api::run(Exchange& exchange) {
   const Route& route = find_route(exchange.request().method, exchange.request().path);
   if (route.handler != nullptr) return route.handler(context_, exchange);
+  if (route.path == "/") return exchange.send(page_.answer(exchange.request()));
   exchange.send({.content_type = "text/plain; version=0.0.4; charset=utf-8",
                  .body = metrics_.text(gauges_()) + engine_metrics(models_.all())});
 }

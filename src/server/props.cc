@@ -1,0 +1,65 @@
+#include "server/props.h"
+
+#include <fmt/format.h>
+
+#include <charconv>
+
+#include "models/loaded_model.h"
+
+namespace minicpm::server {
+namespace {
+
+/// 0.7f as 0.7, not as the 0.699999988… that it is in double precision.
+double rounded(float value) {
+  const std::string text = fmt::format("{}", value);
+  double result = 0;
+  std::from_chars(text.data(), text.data() + text.size(), result);
+  return result;
+}
+
+Json params_json(const SamplingParams& params) {
+  Json json = {{"max_tokens", params.max_tokens},
+               {"min_tokens", params.min_new_tokens},
+               {"repetition_penalty", rounded(params.repetition_penalty)},
+               {"num_beams", params.num_beams}};
+  if (!params.do_sample) return json;
+  json["temperature"] = rounded(params.temperature);
+  json["top_p"] = rounded(params.top_p);
+  json["top_k"] = params.top_k;
+  json["min_p"] = rounded(params.min_p);
+  return json;
+}
+
+Json facts_json(const ServedModel& model) {
+  const LoadedModel& loaded = model.model();
+  const VersionRow& version = loaded.version();
+  return {{"id", model.name},
+          {"title", version.title},
+          {"vision", loaded.has_vision()},
+          {"audio", loaded.has_audio()},
+          {"thinking", version.thinking},
+          {"packed_video", loaded.has_vision() && version.temporal},
+          {"max_slices", loaded.config().slices.max_slice_nums},
+          {"defaults",
+           {{"sampling", params_json(model.engine->default_sampling(false, true))},
+            {"thinking", params_json(model.engine->default_sampling(version.thinking, true))},
+            {"beams", params_json(model.engine->default_sampling(false, false))}}}};
+}
+
+}  // namespace
+
+void props(ApiContext& context, Exchange& exchange) {
+  Json models = Json::array();
+  for (const ServedModel& model : context.models.all())
+    models.push_back(facts_json(model));
+  const Json first = models.front();
+  const MediaLimits& limits = context.media.limits();
+  send_json(exchange, {{"model_alias", first["id"]},
+                       {"modalities", {{"vision", first["vision"]}, {"audio", first["audio"]}}},
+                       {"default_generation_settings", {{"params", first["defaults"]["sampling"]}}},
+                       {"build_info", "minicpm-" + context.version},
+                       {"limits", {{"file_bytes", limits.file_bytes}, {"files", limits.files}}},
+                       {"models", std::move(models)}});
+}
+
+}  // namespace minicpm::server

@@ -1,0 +1,96 @@
+export type Role = 'user' | 'assistant';
+export type MediaKind = 'image' | 'video' | 'audio';
+
+/** How the server is to look at a video; what is missing is the model's own rule. */
+export interface VideoSettings {
+  fps?: number;
+  pack?: number;
+  max_frames?: number;
+}
+
+/** A file of a message. Its bytes lie in the media store under the same id. */
+export interface Attachment {
+  id: string;
+  kind: MediaKind;
+  name: string;
+  type: string;
+  size: number;
+  video?: VideoSettings;
+}
+
+export interface Stats {
+  firstTokenMs: number;
+  totalMs: number;
+  reasoningMs?: number;
+  promptTokens?: number;
+  completionTokens?: number;
+}
+
+export type Finish = 'stop' | 'length' | 'stopped' | 'error';
+
+/** A message. Messages with the same parent are versions of one another. */
+export interface Message {
+  id: string;
+  parent: string | null;
+  role: Role;
+  text: string;
+  created: number;
+  attachments?: Attachment[];
+  reasoning?: string;
+  model?: string;
+  finish?: Finish;
+  error?: string;
+  stats?: Stats;
+}
+
+/** A question and its answer that the model sees before the conversation. */
+export interface Example {
+  id: string;
+  attachments: Attachment[];
+  question: string;
+  answer: string;
+}
+
+export interface Chat {
+  id: string;
+  title: string;
+  created: number;
+  updated: number;
+  system: string;
+  examples: Example[];
+  messages: Record<string, Message>;
+  leaf: string | null;  // last message of the version that is shown
+}
+
+/** Settings of the answers; what is missing is the model's default. The names are the server's. */
+export interface Sampling {
+  temperature?: number;
+  top_p?: number;
+  top_k?: number;
+  min_p?: number;
+  repetition_penalty?: number;
+  max_tokens?: number;
+  min_tokens?: number;
+  seed?: number;
+  num_beams?: number;
+  max_slices?: number;
+}
+
+export type Defaults = Omit<Sampling, 'seed' | 'max_slices'>;
+
+/** A row of GET /props. */
+export interface ModelFacts {
+  id: string;
+  title: string;
+  vision: boolean;
+  audio: boolean;
+  thinking: boolean;
+  packed_video: boolean;
+  max_slices: number;
+  defaults: { sampling: Defaults; thinking: Defaults; beams: Defaults };
+}
+
+export interface Limits {
+  file_bytes: number;
+  files: number;
+}

@@ -1,0 +1,46 @@
+import { useEffect, useState } from 'preact/hooks';
+import { t } from '../i18n';
+import { canCapture, startRecording, type Recording } from '../media/recorder';
+import { addFiles } from '../state/draft';
+import { IconButton } from './buttons';
+import { Icon } from './icons';
+import { notify } from './toast';
+
+/** The microphone: one click begins, another ends and adds what was recorded. */
+export function RecordButton() {
+  const [recording, setRecording] = useState<Recording>();
+  useEffect(() => () => { recording?.end(false); }, [recording]);
+  const begin = async () => {
+    if (!canCapture()) return notify(t('needsHttps'));
+    try {
+      setRecording(await startRecording());
+    } catch {
+      notify(t('microphoneFailed'));
+    }
+  };
+  const end = async () => {
+    const file = await recording!.end(true);
+    setRecording(undefined);
+    if (file) await addFiles([file]);
+  };
+  if (!recording) {
+    return <button type="button" class="chip" onClick={begin}><Icon name="microphone" /><span>{t('record')}</span></button>;
+  }
+  return (
+    <span class="recording">
+      <span class="pulse" /><Clock />
+      <IconButton icon="check" label={t('recordEnd')} onClick={end} />
+      <IconButton icon="close" label={t('recordDrop')} onClick={() => setRecording(undefined)} />
+    </span>
+  );
+}
+
+function Clock() {
+  const [seconds, setSeconds] = useState(0);
+  useEffect(() => {
+    const timer = setInterval(() => setSeconds((before) => before + 1), 1000);
+    return () => clearInterval(timer);
+  }, []);
+  const text = `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, '0')}`;
+  return <span role="timer" aria-label={t('recording')}>{text}</span>;
+}
