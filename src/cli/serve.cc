@@ -135,7 +135,7 @@ std::vector<server::ServedModel> load_models(const Options& options, const serve
 std::string greeting(const Options& options, const server::Server& server) {
   const bool key = !options.api_keys.empty() || !options.api_key_file.empty();
   return fmt::format(
-      "{} is ready; try: curl {}/v1/chat/completions{} -d "
+      "{} is ready; open it in a browser, or try: curl {}/v1/chat/completions{} -d "
       "'{{\"messages\":[{{\"role\":\"user\",\"content\":\"Hello\"}}]}}'\n",
       server.url(), server.url(), key ? " -H 'Authorization: Bearer KEY'" : "");
 }

@@ -34,7 +34,7 @@ int port_of(const std::string& screen) {
 TEST(ServeTest, SaysWhereItIsAnswersAndEndsWithCtrlC) {
   const auto begin = std::chrono::steady_clock::now();
   Terminal program({"serve", "pico", "--port", "0", "-t", "1"}, models());
-  ASSERT_TRUE(program.wait_for("is ready; try: curl http://127.0.0.1:")) << program.screen();
+  ASSERT_TRUE(program.wait_for("is ready; open it in a browser, or try: curl http://127.0.0.1:")) << program.screen();
   EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(10));
   ASSERT_TRUE(program.wait_for("\n"));
   const int port = port_of(program.screen());

@@ -79,3 +79,19 @@ export async function checkAccess(page, where) {
   const problems = found.violations.map((rule) => `${rule.id}: ${rule.nodes.map((node) => node.html).join(' ')}`);
   assert.deepEqual(problems, [], where);
 }
+
+/** Waits until the browser keeps so many conversations, with their answers. */
+export async function kept(page, count) {
+  await page.waitForFunction((wanted) => new Promise((resolve) => {
+    const opening = indexedDB.open('minicpm', 1);
+    opening.onsuccess = () => {
+      const reading = opening.result.transaction('chats').objectStore('chats').getAll();
+      reading.onsuccess = () => {
+        opening.result.close();
+        const messages = reading.result.flatMap((chat) => Object.values(chat.messages));
+        const whole = messages.every(({ role, finish }) => role === 'user' || finish);
+        resolve(whole && reading.result.length === wanted);
+      };
+    };
+  }), count);
+}

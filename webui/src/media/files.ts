@@ -1,6 +1,6 @@
 // Files that the user gives: what they are, and in a form that the server reads.
 import { limits, modelFacts } from '../state/models';
-import { saveMedia } from '../state/store';
+import { holdMedia } from '../state/store';
 import { t } from '../i18n';
 import type { Attachment, MediaKind } from '../types';
 import { bytesText, newId } from '../util';
@@ -68,6 +68,6 @@ export async function attach(file: Blob & { name?: string }): Promise<Attachment
     throw new Error(t('fileLarge', { name, size: bytesText(blob.size), most: bytesText(limits.value.file_bytes) }));
   }
   const attachment: Attachment = { id: newId(), kind, name, type: blob.type, size: blob.size };
-  await saveMedia(attachment.id, blob);
+  holdMedia(attachment.id, blob);
   return attachment;
 }

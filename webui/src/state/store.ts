@@ -6,6 +6,7 @@ const MEDIA = 'media';
 
 let opened: Promise<IDBDatabase | null> | undefined;
 const held = new Map<string, Blob>();  // files that were used since the page was opened
+const unsaved = new Set<string>();     // of them those that no kept conversation has yet
 const urls = new Map<string, string>();
 
 function open(): Promise<IDBDatabase | null> {
@@ -21,33 +22,47 @@ function open(): Promise<IDBDatabase | null> {
   return opened;
 }
 
-async function run<T>(store: string, mode: IDBTransactionMode,
-                      ask: (store: IDBObjectStore) => IDBRequest<T>): Promise<T | undefined> {
+type Stores = (name: string) => IDBObjectStore;
+
+/** One transaction: all of it or nothing. The result is that of the last request. */
+async function transact<T>(mode: IDBTransactionMode, work: (stores: Stores) => IDBRequest<T>): Promise<T | undefined> {
   const database = await open();
   if (!database) return undefined;
   return new Promise((resolve, reject) => {
-    const transaction = database.transaction(store, mode);
-    const request = ask(transaction.objectStore(store));
+    const transaction = database.transaction([CHATS, MEDIA], mode);
+    const request = work((name) => transaction.objectStore(name));
     transaction.oncomplete = () => resolve(request.result);
     transaction.onerror = transaction.onabort = () => reject(transaction.error);
   });
 }
 
+function mediaOf(chat: Chat): string[] {
+  const holders = [...Object.values(chat.messages), ...chat.examples];
+  return holders.flatMap((holder) => (holder.attachments ?? []).map((attachment) => attachment.id));
+}
+
 export async function loadChats(): Promise<Chat[]> {
-  return (await run<Chat[]>(CHATS, 'readonly', (store) => store.getAll())) ?? [];
+  return (await transact<Chat[]>('readonly', (stores) => stores(CHATS).getAll())) ?? [];
 }
 
+/** Writes a conversation down, with its files that are new. */
 export async function saveChat(chat: Chat): Promise<void> {
-  await run(CHATS, 'readwrite', (store) => store.put(chat));
+  const added = mediaOf(chat).filter((id) => unsaved.has(id));
+  await transact('readwrite', (stores) => {
+    for (const id of added) stores(MEDIA).put(held.get(id), id);
+    return stores(CHATS).put(chat);
+  });
+  for (const id of added) unsaved.delete(id);
 }
 
-export async function saveMedia(id: string, blob: Blob): Promise<void> {
+/** A file of a message that is being written. */
+export function holdMedia(id: string, blob: Blob): void {
   held.set(id, blob);
-  await run(MEDIA, 'readwrite', (store) => store.put(blob, id));
+  unsaved.add(id);
 }
 
 export async function mediaBlob(id: string): Promise<Blob | undefined> {
-  const blob = held.get(id) ?? (await run<Blob | undefined>(MEDIA, 'readonly', (store) => store.get(id)));
+  const blob = held.get(id) ?? (await transact<Blob | undefined>('readonly', (stores) => stores(MEDIA).get(id)));
   if (blob) held.set(id, blob);
   return blob;
 }
@@ -59,24 +74,18 @@ export async function mediaUrl(id: string): Promise<string | undefined> {
   return urls.get(id);
 }
 
-export async function dropMedia(id: string): Promise<void> {
-  const url = urls.get(id);
-  if (url) URL.revokeObjectURL(url);
-  urls.delete(id);
-  held.delete(id);
-  await run(MEDIA, 'readwrite', (store) => store.delete(id));
-}
-
 /** The conversation and those of its files that no other conversation has. */
 export async function dropChat(chat: Chat, others: Chat[]): Promise<void> {
   const kept = new Set(others.flatMap(mediaOf));
-  for (const id of mediaOf(chat)) {
-    if (!kept.has(id)) await dropMedia(id);
+  const dropped = mediaOf(chat).filter((id) => !kept.has(id));
+  for (const id of dropped) {
+    const url = urls.get(id);
+    if (url) URL.revokeObjectURL(url);
+    urls.delete(id);
+    held.delete(id);
   }
-  await run(CHATS, 'readwrite', (store) => store.delete(chat.id));
-}
-
-function mediaOf(chat: Chat): string[] {
-  const holders = [...Object.values(chat.messages), ...chat.examples];
-  return holders.flatMap((holder) => (holder.attachments ?? []).map((attachment) => attachment.id));
+  await transact('readwrite', (stores) => {
+    for (const id of dropped) stores(MEDIA).delete(id);
+    return stores(CHATS).delete(chat.id);
+  });
 }

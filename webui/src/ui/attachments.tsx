@@ -44,7 +44,7 @@ function Thumbnail({ file, onChange }: { file: Attachment; onChange: (file: Atta
   if (file.kind === 'audio') return <Sound file={file} url={url} />;
   return (
     <>
-      <button type="button" class="video" aria-label={t('videoOf', { name: file.name })} onClick={() => setOpen(true)}>
+      <button type="button" class="video" title={t('videoOf', { name: file.name })} onClick={() => setOpen(true)}>
         {url && <VideoStrip url={url} count={4} />}
         <span class="name"><Icon name="film" />{file.name} · {bytesText(file.size)}<Icon name="settings" /></span>
       </button>

@@ -21,6 +21,23 @@ export function IconButton({ icon, label, onClick, disabled, pressed, ...rest }:
   );
 }
 
+interface ChipProps {
+  icon: IconName;
+  label: string;
+  hint?: string;
+  pressed?: boolean;
+  onClick: () => void;
+}
+
+/** A button with its name, which a phone has no room for. */
+export function Chip({ icon, label, hint, pressed, onClick }: ChipProps) {
+  return (
+    <button type="button" class="chip" aria-label={label} title={hint ?? label} aria-pressed={pressed} onClick={onClick}>
+      <Icon name={icon} /><span>{label}</span>
+    </button>
+  );
+}
+
 /** `text` is asked for when the button is pressed. */
 export function CopyButton({ text }: { text: () => string }) {
   const [done, setDone] = useState(false);

@@ -9,7 +9,7 @@ import { addFiles, draftFiles, draftText, takeDraft } from '../state/draft';
 import { model, modelFacts } from '../state/models';
 import { thinking } from '../state/settings';
 import { EditableFiles } from './attachments';
-import { IconButton } from './buttons';
+import { Chip, IconButton } from './buttons';
 import { CameraDialog } from './camera';
 import { Icon } from './icons';
 import { RecordButton } from './record';
@@ -73,10 +73,8 @@ function Tools() {
       {facts?.vision && <CameraButton />}
       {facts?.audio && <RecordButton />}
       {facts?.thinking && (
-        <button type="button" class="chip" aria-pressed={thinking.value} title={t('thinkingHint')}
-                onClick={() => (thinking.value = !thinking.value)}>
-          <Icon name="bulb" /><span>{t('thinking')}</span>
-        </button>
+        <Chip icon="bulb" label={t('thinking')} hint={t('thinkingHint')} pressed={thinking.value}
+              onClick={() => (thinking.value = !thinking.value)} />
       )}
       <span class="grow" />
       {busy
@@ -95,9 +93,7 @@ function ChooseFiles() {
   };
   return (
     <>
-      <button type="button" class="chip" onClick={() => input.current!.click()}>
-        <Icon name="clip" /><span>{t('attach')}</span>
-      </button>
+      <Chip icon="clip" label={t('attach')} onClick={() => input.current!.click()} />
       <input ref={input} id="files" type="file" multiple hidden accept={acceptedTypes()} aria-label={t('attach')}
              onChange={take} />
     </>
@@ -108,9 +104,7 @@ function CameraButton() {
   const [open, setOpen] = useState(false);
   return (
     <>
-      <button type="button" class="chip" onClick={() => (canCapture() ? setOpen(true) : notify(t('needsHttps')))}>
-        <Icon name="camera" /><span>{t('camera')}</span>
-      </button>
+      <Chip icon="camera" label={t('camera')} onClick={() => (canCapture() ? setOpen(true) : notify(t('needsHttps')))} />
       {open && <CameraDialog onClose={() => setOpen(false)} />}
     </>
   );

@@ -27,6 +27,7 @@ export function Conversation({ editing, onEdit }: Props) {
   };
   return (
     <div class="conversation" ref={place} onScroll={onScroll} tabIndex={0} role="region" aria-label={t('messages')}>
+      <h2 class="unseen">{t('messages')}</h2>
       <div class="column">
         {path.map((message, i) => message.role === 'user'
           ? <Question key={message.id} message={message} editing={editing === message.id}

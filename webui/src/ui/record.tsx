@@ -2,8 +2,7 @@ import { useEffect, useState } from 'preact/hooks';
 import { t } from '../i18n';
 import { canCapture, startRecording, type Recording } from '../media/recorder';
 import { addFiles } from '../state/draft';
-import { IconButton } from './buttons';
-import { Icon } from './icons';
+import { Chip, IconButton } from './buttons';
 import { notify } from './toast';
 
 /** The microphone: one click begins, another ends and adds what was recorded. */
@@ -23,9 +22,7 @@ export function RecordButton() {
     setRecording(undefined);
     if (file) await addFiles([file]);
   };
-  if (!recording) {
-    return <button type="button" class="chip" onClick={begin}><Icon name="microphone" /><span>{t('record')}</span></button>;
-  }
+  if (!recording) return <Chip icon="microphone" label={t('record')} onClick={begin} />;
   return (
     <span class="recording">
       <span class="pulse" /><Clock />
