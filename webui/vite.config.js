@@ -28,9 +28,11 @@ function onePage() {
   };
 }
 
+const minicpm = process.env.MINICPM_URL ?? 'http://127.0.0.1:8080';
+
 export default defineConfig({
   plugins: [onePage()],
   // Never inlined as data: the page's policy allows none but pictures.
   build: { target: 'es2022', assetsInlineLimit: 0, modulePreload: false, reportCompressedSize: false },
-  server: { proxy: Object.fromEntries(['/v1', '/props', '/health'].map((path) => [path, process.env.MINICPM_URL ?? 'http://127.0.0.1:8080'])) },
+  server: { proxy: { '/v1': minicpm, '/props': minicpm } },
 });

@@ -46,7 +46,8 @@ feature('a picture is read', async (page) => {
   await addFiles(page, 'word.png');
   assert.equal(await ask(page, 'Read the text.'), 'HAPPINESS');
   assert.match(await page.textContent('.stats'), /first token .* s · ([\d.]+ tokens\/s · )?\d+ tokens · \d+ in the prompt/);
-  assert.equal(await page.locator('.question img').count(), 1);
+  await page.click('.question img');
+  await page.waitForSelector('dialog.large img');
 });
 
 feature('several pictures, the last removed again', async (page) => {
@@ -186,13 +187,14 @@ feature('settings reach the server', async (page) => {
   await page.getByLabel('Beams').fill('2');
   assert.equal(await page.getByLabel('Repetition penalty').getAttribute('placeholder'), '1.2');
   await page.getByLabel('Seed').fill('7');
+  await page.getByLabel('Top-p').pressSequentially('0.35');
   await page.keyboard.press('Escape');
   await ask(page, 'Hello');
-  const { messages, num_beams, seed, temperature } = questions[0];
+  const { messages, num_beams, seed, temperature, top_p } = questions[0];
   assert.deepEqual(messages.map(({ role }) => role), ['system', 'user', 'assistant', 'user']);
   assert.equal(messages[1].content[1].text, 'What is it?');
   assert.equal(messages[2].content, 'shapes');
-  assert.deepEqual({ num_beams, seed, temperature }, { num_beams: 2, seed: 7, temperature: undefined });
+  assert.deepEqual({ num_beams, seed, temperature, top_p }, { num_beams: 2, seed: 7, temperature: undefined, top_p: 0.35 });
   assert.equal(await page.locator('.answer .error').count(), 0);
 });
 

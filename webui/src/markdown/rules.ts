@@ -1,5 +1,5 @@
-// Markdown with formulas and boxes, as tokens. Nothing here makes HTML: the tokens become elements in view.tsx, so that a
-// text cannot bring elements, scripts or addresses of its own.
+// Markdown with formulas and boxes, as tokens. Nothing here makes HTML: the tokens become elements in view.tsx, so that
+// a text cannot bring elements, scripts or addresses of its own.
 import { Marked, type TokenizerAndRendererExtension, type Token } from 'marked';
 
 export interface MathToken {

@@ -15,7 +15,7 @@ import { settingsOpen, TopBar } from './topbar';
 import { Welcome } from './welcome';
 
 function typing(target: EventTarget | null): boolean {
-  return target instanceof HTMLInputElement || target instanceof HTMLTextAreaElement || target instanceof HTMLSelectElement;
+  return target instanceof Element && target.matches('input, textarea, select');
 }
 
 function onKey(event: KeyboardEvent): void {
@@ -50,9 +50,10 @@ function useDrop(): boolean {
       addFiles([...(event.dataTransfer?.files ?? [])]);
     };
     const listeners = { dragenter: enter, dragleave: leave, dragover: allow, drop };
-    for (const [name, listener] of Object.entries(listeners)) window.addEventListener(name, listener as EventListener);
+    const each = Object.entries(listeners) as [string, EventListener][];
+    for (const [name, listener] of each) window.addEventListener(name, listener);
     return () => {
-      for (const [name, listener] of Object.entries(listeners)) window.removeEventListener(name, listener as EventListener);
+      for (const [name, listener] of each) window.removeEventListener(name, listener);
     };
   }, []);
   return over;

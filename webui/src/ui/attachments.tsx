@@ -5,6 +5,7 @@ import { mediaUrl } from '../state/store';
 import type { Attachment } from '../types';
 import { bytesText } from '../util';
 import { IconButton } from './buttons';
+import { Dialog } from './dialog';
 import { Icon } from './icons';
 import { VideoDialog, VideoStrip } from './video';
 
@@ -73,5 +74,20 @@ function Sent({ file }: { file: Attachment }) {
   if (!url) return <span class="name">{file.name}</span>;
   if (file.kind === 'audio') return <Sound file={file} url={url} />;
   if (file.kind === 'video') return <video controls src={url} aria-label={file.name} />;
-  return <a href={url} target="_blank" rel="noopener"><img src={url} alt={file.name} /></a>;
+  return <Picture file={file} url={url} />;
+}
+
+/** A click shows it as large as the page allows. */
+function Picture({ file, url }: { file: Attachment; url: string }) {
+  const [open, setOpen] = useState(false);
+  return (
+    <>
+      <button type="button" class="picture" onClick={() => setOpen(true)}><img src={url} alt={file.name} /></button>
+      {open && (
+        <Dialog title={file.name} onClose={() => setOpen(false)} class="large">
+          <img src={url} alt={file.name} />
+        </Dialog>
+      )}
+    </>
+  );
 }

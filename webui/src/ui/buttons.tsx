@@ -32,7 +32,8 @@ interface ChipProps {
 /** A button with its name, which a phone has no room for. */
 export function Chip({ icon, label, hint, pressed, onClick }: ChipProps) {
   return (
-    <button type="button" class="chip" aria-label={label} title={hint ?? label} aria-pressed={pressed} onClick={onClick}>
+    <button type="button" class="chip" aria-label={label} title={hint ?? label} aria-pressed={pressed}
+            onClick={onClick}>
       <Icon name={icon} /><span>{label}</span>
     </button>
   );

@@ -9,7 +9,8 @@ export function CameraDialog({ onClose }: { onClose: () => void }) {
   const video = useRef<HTMLVideoElement>(null);
   const [state, setState] = useState<'waiting' | 'ready' | 'failed'>('waiting');
   useEffect(() => {
-    const camera = navigator.mediaDevices.getUserMedia({ video: { facingMode: 'environment', width: { ideal: 1920 } } });
+    const wanted = { facingMode: 'environment', width: { ideal: 1920 } };
+    const camera = navigator.mediaDevices.getUserMedia({ video: wanted });
     camera.then((stream) => { if (video.current) video.current.srcObject = stream; }, () => setState('failed'));
     return () => {
       camera.then((stream) => stream.getTracks().forEach((track) => track.stop()), () => {});

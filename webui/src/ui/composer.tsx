@@ -104,7 +104,8 @@ function CameraButton() {
   const [open, setOpen] = useState(false);
   return (
     <>
-      <Chip icon="camera" label={t('camera')} onClick={() => (canCapture() ? setOpen(true) : notify(t('needsHttps')))} />
+      <Chip icon="camera" label={t('camera')}
+            onClick={() => (canCapture() ? setOpen(true) : notify(t('needsHttps')))} />
       {open && <CameraDialog onClose={() => setOpen(false)} />}
     </>
   );

@@ -18,15 +18,17 @@ export function Conversation({ editing, onEdit }: Props) {
   const chat = current.value;
   const path = pathOf(chat);
   useLayoutEffect(() => { follows.current = true; }, [chat.id, chat.leaf]);
-  useLayoutEffect(() => {
+  const follow = () => {
     if (follows.current) place.current!.scrollTop = place.current!.scrollHeight;
-  });
+  };
+  useLayoutEffect(follow);
   const onScroll = () => {
     const { scrollTop, scrollHeight, clientHeight } = place.current!;
     follows.current = scrollHeight - scrollTop - clientHeight < NEAR;
   };
   return (
-    <div class="conversation" ref={place} onScroll={onScroll} tabIndex={0} role="region" aria-label={t('messages')}>
+    <div class="conversation" ref={place} onScroll={onScroll} onLoadCapture={follow} tabIndex={0} role="region"
+         aria-label={t('messages')}>
       <h2 class="unseen">{t('messages')}</h2>
       <div class="column">
         {path.map((message, i) => message.role === 'user'

@@ -41,10 +41,10 @@ function ExampleRow({ example, number }: { example: Example; number: number }) {
       <EditableFiles files={example.attachments} onChange={(attachments) => change({ ...example, attachments })} />
       <div class="row">
         {modelFacts.value?.vision && <ExampleFiles example={example} />}
-        <input aria-label={`${title}: ${t('exampleQuestion')}`} placeholder={t('exampleQuestion')} value={example.question}
-               onInput={(event) => change({ ...example, question: event.currentTarget.value })} />
-        <input aria-label={`${title}: ${t('exampleAnswer')}`} placeholder={t('exampleAnswer')} value={example.answer}
-               onInput={(event) => change({ ...example, answer: event.currentTarget.value })} />
+        <input aria-label={`${title}: ${t('exampleQuestion')}`} placeholder={t('exampleQuestion')}
+               value={example.question} onInput={(event) => change({ ...example, question: event.currentTarget.value })} />
+        <input aria-label={`${title}: ${t('exampleAnswer')}`} placeholder={t('exampleAnswer')}
+               value={example.answer} onInput={(event) => change({ ...example, answer: event.currentTarget.value })} />
         <IconButton icon="trash" label={t('remove', { name: title })} onClick={drop} />
       </div>
     </fieldset>

@@ -1,4 +1,4 @@
-import { useId } from 'preact/hooks';
+import { useId, useLayoutEffect, useRef } from 'preact/hooks';
 
 interface NumberFieldProps {
   label: string;
@@ -14,6 +14,13 @@ interface NumberFieldProps {
 /** A number, or nothing for the default, which the placeholder shows. A number out of range is not taken. */
 export function NumberField({ label, hint, value, placeholder, min, max, step = 1, onChange }: NumberFieldProps) {
   const id = useId();
+  const place = useRef<HTMLInputElement>(null);
+  // Not <input value>: it would rewrite "0." to "0" while one types "0.5".
+  useLayoutEffect(() => {
+    const input = place.current!;
+    const shown = input.value === '' ? undefined : Number(input.value);
+    if (shown !== value) input.value = String(value ?? '');
+  }, [value]);
   const read = (input: HTMLInputElement) => {
     if (input.value === '' && !input.validity.badInput) return onChange(undefined);
     if (input.checkValidity()) onChange(Number(input.value));
@@ -21,8 +28,8 @@ export function NumberField({ label, hint, value, placeholder, min, max, step = 
   return (
     <div class="field">
       <label for={id}>{label}</label>
-      <input id={id} type="number" inputMode="decimal" value={value ?? ''} placeholder={String(placeholder ?? '')} min={min}
-             max={max} step={step} aria-describedby={hint ? `${id}-hint` : undefined}
+      <input ref={place} id={id} type="number" inputMode="decimal" placeholder={String(placeholder ?? '')}
+             min={min} max={max} step={step} aria-describedby={hint ? `${id}-hint` : undefined}
              onInput={(event) => read(event.currentTarget)} />
       {hint && <small id={`${id}-hint`}>{hint}</small>}
     </div>

@@ -54,8 +54,10 @@ function Editor({ message, onDone }: { message: Message; onDone: () => void }) {
                 ref={area}
                 onInput={(event) => setText(event.currentTarget.value)}
                 onKeyDown={(event) => {
-                  if (event.key === 'Escape') { event.stopPropagation(); onDone(); }
-                  if (event.key === 'Enter' && !event.shiftKey && !event.isComposing) { event.preventDefault(); send(); }
+                  if (event.key === 'Escape') onDone();
+                  if (event.key !== 'Enter' || event.shiftKey || event.isComposing) return;
+                  event.preventDefault();
+                  send();
                 }} />
       <footer>
         <button type="button" onClick={onDone}>{t('cancel')}</button>
@@ -120,8 +122,11 @@ function Versions({ message }: { message: Message }) {
   const show = (index: number) => showVersion(chat.id, versions[index]!.id);
   return (
     <span class="versions">
-      <IconButton icon="left" label={t('versionBefore')} disabled={at === 0 || isRunning(chat)} onClick={() => show(at - 1)} />
-      <span aria-label={t('versionOf', { n: at + 1, all: versions.length })} role="img">{at + 1}/{versions.length}</span>
+      <IconButton icon="left" label={t('versionBefore')} disabled={at === 0 || isRunning(chat)}
+                  onClick={() => show(at - 1)} />
+      <span role="img" aria-label={t('versionOf', { n: at + 1, all: versions.length })}>
+        {at + 1}/{versions.length}
+      </span>
       <IconButton icon="right" label={t('versionNext')} disabled={at === versions.length - 1 || isRunning(chat)}
                   onClick={() => show(at + 1)} />
     </span>

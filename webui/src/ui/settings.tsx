@@ -27,7 +27,9 @@ export function SettingsDialog({ onClose }: { onClose: () => void }) {
       <div role="tablist" aria-label={t('settings')} onKeyDown={onKeyDown}>
         {TABS.map((name) => (
           <button key={name} id={`tab-${name}`} type="button" role="tab" aria-selected={tab === name}
-                  tabIndex={tab === name ? 0 : -1} aria-controls="tab-panel" onClick={() => setTab(name)}>{t(name)}</button>
+                  tabIndex={tab === name ? 0 : -1} aria-controls="tab-panel" onClick={() => setTab(name)}>
+            {t(name)}
+          </button>
         ))}
       </div>
       <div role="tabpanel" id="tab-panel" aria-labelledby={`tab-${tab}`}>

@@ -2,7 +2,7 @@ import { signal } from '@preact/signals';
 import { useState } from 'preact/hooks';
 import { t } from '../i18n';
 import { chats, current, deleteChat, openChat, renameChat, startChat } from '../state/chats';
-import { running } from '../state/answering';
+import { running, stop } from '../state/answering';
 import { sidebarOpen } from '../state/settings';
 import type { Chat } from '../types';
 import { IconButton } from './buttons';
@@ -81,12 +81,16 @@ function RenameForm({ chat, onDone }: { chat: Chat; onDone: () => void }) {
 }
 
 function DeleteDialog({ chat, title, onClose }: { chat: Chat; title: string; onClose: () => void }) {
+  const remove = () => {
+    stop(chat.id);
+    deleteChat(chat.id);
+  };
   return (
     <Dialog title={t('delete')} onClose={onClose} class="small">
       <p>{t('deleteReally', { title })}</p>
       <footer>
         <button type="button" onClick={onClose}>{t('cancel')}</button>
-        <button type="button" class="danger" onClick={() => deleteChat(chat.id)}>{t('delete')}</button>
+        <button type="button" class="danger" onClick={remove}>{t('delete')}</button>
       </footer>
     </Dialog>
   );

@@ -33,7 +33,8 @@ function ModelPicker() {
   }
   return (
     <h1 class="model">
-      <select aria-label={t('model')} value={model.value} onChange={(event) => (modelName.value = event.currentTarget.value)}>
+      <select aria-label={t('model')} value={model.value}
+              onChange={(event) => (modelName.value = event.currentTarget.value)}>
         {modelIds.value.map((id) => <option key={id} value={id}>{id}</option>)}
       </select>
     </h1>

@@ -17,7 +17,8 @@ export function VideoStrip({ url, count }: { url: string; count: number }) {
   if (strip === null) return <span class="hint">{t('videoNoPreview')}</span>;
   return (
     <span class="strip">
-      {(strip?.frames ?? Array(count).fill('')).map((frame, i) => frame ? <img key={i} src={frame} alt="" /> : <i key={i} />)}
+      {strip ? strip.frames.map((frame, i) => <img key={i} src={frame} alt="" />)
+        : Array.from({ length: count }, (_, i) => <i key={i} />)}
       {strip && <b>{t('videoSeconds', { seconds: strip.seconds.toFixed(1) })}</b>}
     </span>
   );
@@ -40,10 +41,12 @@ export function VideoDialog({ file, url, onChange, onClose }: VideoDialogProps) 
       <div class="fields">
         <NumberField label={t('fps')} value={settings.fps} placeholder={packs ? 3 : 1} min={0.001} max={1000} step="any"
                      onChange={(fps) => set({ fps })} />
-        <NumberField label={t('maxFrames')} value={settings.max_frames} placeholder={packs ? 540 : 64} min={1} max={1080}
-                     onChange={(max_frames) => set({ max_frames })} />
-        {packs && <NumberField label={t('pack')} hint={t('packHint')} value={settings.pack} placeholder="auto" min={1} max={6}
-                               onChange={(pack) => set({ pack })} />}
+        <NumberField label={t('maxFrames')} value={settings.max_frames} placeholder={packs ? 540 : 64} min={1}
+                     max={1080} onChange={(max_frames) => set({ max_frames })} />
+        {packs && (
+          <NumberField label={t('pack')} hint={t('packHint')} value={settings.pack} placeholder="auto" min={1} max={6}
+                       onChange={(pack) => set({ pack })} />
+        )}
       </div>
     </Dialog>
   );

@@ -37,12 +37,16 @@ export function Welcome() {
   return (
     <div class="welcome">
       <h2>{t('welcome')}</h2>
-      {problem.value ? <p class="error" role="alert">{t('noServer', { text: problem.value })}</p> : <p>{facts && intro}</p>}
+      {problem.value
+        ? <p class="error" role="alert">{t('noServer', { text: problem.value })}</p>
+        : <p>{facts && intro}</p>}
       {facts && draftFiles.value.length === 0 && (
         <ul>
           {suggestions(facts.vision).map((suggestion) => (
             <li key={suggestion.label}>
-              <button type="button" onClick={() => use(suggestion)}><Icon name={suggestion.icon} />{suggestion.label}</button>
+              <button type="button" onClick={() => use(suggestion)}>
+                <Icon name={suggestion.icon} />{suggestion.label}
+              </button>
             </li>
           ))}
         </ul>
