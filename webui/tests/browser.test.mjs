@@ -110,7 +110,7 @@ feature('a video, and how the model looks at it', async (page) => {
 feature('sound by microphone, for a model that hears', async (page) => {
   const questions = questionsOf(page);
   assert.equal(await page.getByRole('button', { name: 'Record' }).count(), 0);
-  await page.getByLabel('Model').selectOption({ index: 1 });
+  await page.getByLabel('Model', { exact: true }).selectOption({ index: 1 });
   await setSettings(page, 'answers', { 'Most tokens': 3 });
   await page.getByRole('button', { name: 'Record' }).click();
   await page.getByRole('timer').getByText('0:01').waitFor();
@@ -268,6 +268,7 @@ feature('conversations are kept, found, renamed and deleted', async (page, size)
   await openSidebar(page);
   await shown(page, '.chat', 2);
   await page.keyboard.press('Control+k');
+  await page.waitForSelector('#search:focus');
   await page.keyboard.type('happiness');
   await shown(page, '.chat', 1);
   await page.click('.chat .title');

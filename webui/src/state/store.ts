@@ -74,6 +74,11 @@ export async function mediaUrl(id: string): Promise<string | undefined> {
   return urls.get(id);
 }
 
+/** The same, for a file that was shown before. */
+export function knownUrl(id: string): string | undefined {
+  return urls.get(id);
+}
+
 /** The conversation and those of its files that no other conversation has. */
 export async function dropChat(chat: Chat, others: Chat[]): Promise<void> {
   const kept = new Set(others.flatMap(mediaOf));

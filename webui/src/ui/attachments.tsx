@@ -1,7 +1,7 @@
 // The files of a message: small while it is written, larger once it is sent.
 import { useEffect, useState } from 'preact/hooks';
 import { t } from '../i18n';
-import { mediaUrl } from '../state/store';
+import { knownUrl, mediaUrl } from '../state/store';
 import type { Attachment } from '../types';
 import { bytesText } from '../util';
 import { IconButton } from './buttons';
@@ -10,7 +10,7 @@ import { Icon } from './icons';
 import { VideoDialog, VideoStrip } from './video';
 
 export function useMediaUrl(id: string): string | undefined {
-  const [url, setUrl] = useState<string>();
+  const [url, setUrl] = useState(knownUrl(id));
   useEffect(() => {
     mediaUrl(id).then(setUrl, () => setUrl(undefined));
   }, [id]);

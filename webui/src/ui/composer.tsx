@@ -35,7 +35,9 @@ function useHeight(text: string) {
 
 export function Composer({ onEditLast }: { onEditLast: () => void }) {
   const area = useHeight(draftText.value);
-  useEffect(() => area.current!.focus(), [current.value.id]);
+  useEffect(() => {
+    if (matchMedia('(hover: hover)').matches) area.current!.focus();  // a phone would show its keyboard
+  }, [current.value.id]);
   const onKeyDown = (event: KeyboardEvent) => {
     if (event.isComposing) return;
     if (event.key === 'Enter' && !event.shiftKey) {

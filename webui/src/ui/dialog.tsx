@@ -1,5 +1,5 @@
 import type { ComponentChildren } from 'preact';
-import { useEffect, useRef } from 'preact/hooks';
+import { useLayoutEffect, useRef } from 'preact/hooks';
 import { t } from '../i18n';
 import { IconButton } from './buttons';
 
@@ -13,7 +13,7 @@ interface DialogProps {
 /** A dialog over the page; Esc and a click beside it close it. */
 export function Dialog({ title, onClose, children, ...rest }: DialogProps) {
   const dialog = useRef<HTMLDialogElement>(null);
-  useEffect(() => dialog.current!.showModal(), []);
+  useLayoutEffect(() => dialog.current!.showModal(), []);
   return (
     <dialog ref={dialog} class={rest.class} aria-label={title} onClose={onClose}
             onMouseDown={(event) => { if (event.target === dialog.current) dialog.current!.close(); }}>

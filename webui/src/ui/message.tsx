@@ -1,4 +1,4 @@
-import { useEffect, useRef, useState } from 'preact/hooks';
+import { useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { t } from '../i18n';
 import { Markdown } from '../markdown/view';
 import { answer, ask, isRunning } from '../state/answering';
@@ -41,7 +41,7 @@ function Editor({ message, onDone }: { message: Message; onDone: () => void }) {
   const [text, setText] = useState(message.text);
   const [files, setFiles] = useState(message.attachments ?? []);
   const area = useRef<HTMLTextAreaElement>(null);
-  useEffect(() => area.current!.focus(), []);
+  useLayoutEffect(() => area.current!.focus(), []);
   const send = () => {
     if (!text.trim() && files.length === 0) return;
     onDone();
@@ -133,11 +133,11 @@ function Versions({ message }: { message: Message }) {
   );
 }
 
-/** Tokens a second while they came; the first one's time is the prompt's. */
+/** Tokens a second while they came; the first one's time is the prompt's. Too short a time says nothing. */
 function rate(stats: Stats): string | undefined {
   const seconds = (stats.totalMs - stats.firstTokenMs) / 1000;
   const tokens = (stats.completionTokens ?? 0) - 1;
-  return tokens > 0 && seconds > 0.001 ? (tokens / seconds).toPrecision(3) : undefined;
+  return tokens > 0 && seconds > 0.02 ? (tokens / seconds).toPrecision(3) : undefined;
 }
 
 function StatsLine({ message }: { message: Message }) {
