@@ -11,7 +11,7 @@ RANKS = {
     "base": 0,
     "quant": 1, "text": 1, "media": 1, "dist": 1,
     "io": 2, "backend": 2,
-    "ops": 3,
+    "ops": 3, "hub": 3,
     "models": 4,
     "engine": 5,
     "eval": 6, "train": 6,
@@ -33,7 +33,8 @@ OWNERS = {
     "webrtc/": {"media"}, "alsa/": {"media"},
     "histedit": {"cli"}, "editline/": {"cli"},
     "torch/": {"train"}, "mpi.h": {"dist"},
-    "boost/": {"server"}, "openssl/": {"server"},
+    "boost/": {"server"}, "openssl/": {"server", "hub"},
+    "curl/": {"hub"},
 }
 INCLUDE = re.compile(r'^\s*#\s*include\s+([<"])([^>"]+)[>"]')
 

@@ -122,8 +122,9 @@ std::string overview() {
       "  minicpm run MODEL -p 'What is in this picture?' --image photo.jpg\n"
       "  minicpm help run\n"
       "\n"
-      "A MODEL is a folder in the Hugging Face layout, a GGUF file, or the name of a model in $MINICPM_MODELS\n"
-      "or share/minicpm/models: `pico` means its folder there, `pico:q8_0` its GGUF file in that format.\n";
+      "A MODEL is a folder in the Hugging Face layout, a GGUF file, the name of a model in $MINICPM_MODELS\n"
+      "or share/minicpm/models (`pico` means its folder there, `pico:q8_0` its GGUF file in that format), or\n"
+      "the name of a model that was pulled: `openbmb/MiniCPM-V-4_5-gguf:Q4_K_M`.\n";
   return text;
 }
 

@@ -1,9 +1,7 @@
 #include "cli/options.h"
 
-#include <algorithm>
 #include <array>
 
-#include "base/error.h"
 #include "cli/verbs.h"
 
 namespace minicpm::cli {
@@ -21,6 +19,7 @@ constexpr std::string_view kAdapter = "Adapter";
 constexpr std::string_view kRun = "Run";
 constexpr std::string_view kServer = "Server";
 constexpr std::string_view kAccess = "Access";
+constexpr std::string_view kStore = "Store";
 
 constexpr bool kRequired = true;
 constexpr bool kFree = false;
@@ -215,6 +214,15 @@ constexpr std::array kOptions = {
     OptionRow{"detokenize", "IDS", "IDS", kInput, &Options::ids,
               "token ids; without any they are read from standard input", kFree, 0},
 
+    OptionRow{"pull", "MODEL", "MODEL", kStore, &Options::model,
+              "ORG/NAME of the hub, with @REVISION (default: main) and :FORMAT of a GGUF file (default: Q4_K_M, else "
+              "Q8_0, else the only one)",
+              kRequired},
+    OptionRow{"show", "MODEL", "MODEL", kStore, &Options::model, "name in the store, folder or GGUF file", kRequired},
+    OptionRow{"rm", "MODEL", "MODEL", kStore, &Options::model, "name as `minicpm list` shows it", kRequired},
+    OptionRow{"rm", "-y,--yes", "", kStore, &Options::yes, "remove without asking"},
+    OptionRow{"pull", "--quiet", "", kOutput, &Options::quiet, "do not show how far it has come"},
+
     OptionRow{"verify", "CASE", "CASE", kInput, &Options::cases, "case folder, or a folder of such folders", kRequired},
     OptionRow{"verify", "--data", "DIR", kInput, &Options::data,
               "folder with the published tokenizer files, for the tokenizer and chat-template cases"},
@@ -345,9 +353,9 @@ constexpr std::array kOptions = {
 
     OptionRow{"run", "--no-stream", "", kOutput, &Options::no_stream, "print the answer when it is complete"},
     OptionRow{"run live", "--verbose", "", kOutput, &Options::verbose, "print where the time went"},
-    OptionRow{
-        "run transcribe speak inspect plan tokenize detokenize verify doctor bench merge train-check train-sft version",
-        "--json", "", kOutput, &Options::json, "print one JSON document"},
+    OptionRow{"run transcribe speak pull list show inspect plan tokenize detokenize verify doctor bench merge "
+              "train-check train-sft version",
+              "--json", "", kOutput, &Options::json, "print one JSON document"},
     OptionRow{"live", "--json", "", kOutput, &Options::json, "print each event as a line of JSON"},
     OptionRow{"*", "-h,--help", "", kOutput, &Options::help, "print this help"},
 };
@@ -413,6 +421,28 @@ constexpr std::array kVerbs = {
             "minicpm speak model/ -p 'Hello.' --instruct 'Speak like an old sailor.' -o hello.opus\n"
             "minicpm speak model/ -p 'Hello.' -o - | aplay -f S16_LE -r 24000",
             run_speak},
+    VerbRow{"pull", "MODEL", "fetch a model from the hub",
+            "Fetches what is needed of ORG/NAME into the Hugging Face cache, where this and other programs find it:\n"
+            "configuration, tokenizer and weights, or with :FORMAT (or for a repository of GGUF files) one GGUF model\n"
+            "and its projector. Code is never fetched. What is there already is not fetched again, an interrupted\n"
+            "pull goes on where it was, and every file is checked against the hub's hash.\n"
+            "\n"
+            "HF_ENDPOINT names a mirror, HF_TOKEN (or the file of `hf auth login`) opens gated models, HF_HOME or\n"
+            "HF_HUB_CACHE move the cache, https_proxy is honoured.",
+            "minicpm pull openbmb/MiniCPM-V-4_5\n"
+            "minicpm pull openbmb/MiniCPM-V-4_5-gguf:Q4_K_M\n"
+            "minicpm run openbmb/MiniCPM-V-4_5-gguf:Q4_K_M --image photo.jpg -p 'What is this?'",
+            run_pull},
+    VerbRow{"list", "", "list the models of the store",
+            "Name, format, size, age and commit of each model that can be run.", "minicpm list\nminicpm list --json",
+            run_list},
+    VerbRow{"rm", "NAME", "remove a model from the store",
+            "Removes a model's files from the Hugging Face cache, of which other programs may be users as well.\n"
+            "Contents that another revision or format needs stay.",
+            "minicpm rm openbmb/MiniCPM-V-4_5-gguf:Q4_K_M\nminicpm rm openbmb/MiniCPM-V-4_5 --yes", run_rm},
+    VerbRow{"show", "MODEL", "show the facts of a model",
+            "Version, number formats, context, memory and files, without reading weights. `inspect` says more.",
+            "minicpm show openbmb/MiniCPM-V-4_5-gguf\nminicpm show pico --json", run_show},
     VerbRow{"inspect", "MODEL", "show what a model file holds",
             "Reads the headers of a Hugging Face folder, a GGUF file or a safetensors file: format, version,\n"
             "hyper-parameters, tokenizer and tensors with their formats and sizes. Weights are not read.",
@@ -478,65 +508,7 @@ constexpr std::array kVerbs = {
             run_help},
 };
 
-std::vector<std::string_view> split(std::string_view text, char separator) {
-  std::vector<std::string_view> parts;
-  while (!text.empty()) {
-    const size_t end = std::min(text.find(separator), text.size());
-    parts.push_back(text.substr(0, end));
-    text.remove_prefix(std::min(end + 1, text.size()));
-  }
-  return parts;
-}
-
-/// Edits (insert, remove, replace, swap of neighbours) from one word to the other.
-size_t edit_distance(std::string_view a, std::string_view b) {
-  std::vector<std::vector<size_t>> cost(a.size() + 1, std::vector<size_t>(b.size() + 1));
-  for (size_t i = 0; i <= a.size(); ++i) {
-    for (size_t j = 0; j <= b.size(); ++j) {
-      if (i == 0 || j == 0) {
-        cost[i][j] = i + j;
-        continue;
-      }
-      cost[i][j] =
-          std::min({cost[i - 1][j] + 1, cost[i][j - 1] + 1, cost[i - 1][j - 1] + (a[i - 1] == b[j - 1] ? 0u : 1u)});
-      if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1]) {
-        cost[i][j] = std::min(cost[i][j], cost[i - 2][j - 2] + 1);
-      }
-    }
-  }
-  return cost[a.size()][b.size()];
-}
-
 }  // namespace
-
-bool OptionRow::takes(std::string_view verb) const {
-  if (verbs == "*") return true;
-  std::string name(verb);
-  std::replace(name.begin(), name.end(), ' ', '-');
-  const auto names = split(verbs, ' ');
-  return std::find(names.begin(), names.end(), name) != names.end();
-}
-
-bool OptionRow::repeatable() const {
-  return std::holds_alternative<std::vector<MediaFile> Options::*>(field) ||
-         std::holds_alternative<std::vector<std::string> Options::*>(field) ||
-         std::holds_alternative<std::vector<int64_t> Options::*>(field);
-}
-
-std::string_view OptionRow::positional() const {
-  const std::string_view last = flags.substr(flags.rfind(',') + 1);  // 0 without a comma
-  return last.front() == '-' ? std::string_view{} : last;
-}
-
-std::vector<std::string_view> OptionRow::flag_names() const {
-  auto names = split(flags, ',');
-  std::erase_if(names, [](std::string_view name) { return name.front() != '-'; });
-  return names;
-}
-
-std::vector<std::string_view> OptionRow::choices() const {
-  return value.find('|') == std::string_view::npos ? std::vector<std::string_view>{} : split(value, '|');
-}
 
 std::span<const OptionRow> option_rows() {
   return kOptions;
@@ -544,64 +516,6 @@ std::span<const OptionRow> option_rows() {
 
 std::span<const VerbRow> verb_rows() {
   return kVerbs;
-}
-
-const VerbRow* find_verb(std::string_view name) {
-  for (const VerbRow& row : kVerbs) {
-    if (row.name == name) return &row;
-  }
-  return nullptr;
-}
-
-std::vector<std::string_view> first_words() {
-  std::vector<std::string_view> words;
-  for (const VerbRow& row : kVerbs) {
-    const std::string_view word = row.name.substr(0, row.name.find(' '));
-    if (std::find(words.begin(), words.end(), word) == words.end()) words.push_back(word);
-  }
-  return words;
-}
-
-std::vector<std::string_view> second_words(std::string_view word) {
-  std::vector<std::string_view> words;
-  for (const VerbRow& row : kVerbs) {
-    const bool begins = row.name.size() > word.size() && row.name.starts_with(word) && row.name[word.size()] == ' ';
-    if (begins) words.push_back(row.name.substr(word.size() + 1));
-  }
-  return words;
-}
-
-VerbMatch match_verb(std::span<const std::string> words) {
-  const auto known_word = [](std::string_view word, const std::vector<std::string_view>& known,
-                             std::string_view before) {
-    if (std::find(known.begin(), known.end(), word) != known.end()) return;
-    const std::string_view guess = nearest(word, known);
-    if (guess.empty()) {
-      fail(ErrorCode::kInvalidRequest, "there is no verb \"{}{}\"; see `minicpm help`", before, word);
-    }
-    fail(ErrorCode::kInvalidRequest, "there is no verb \"{}{}\"; did you mean {}{}?", before, word, before, guess);
-  };
-  known_word(words[0], first_words(), "");
-  const auto seconds = second_words(words[0]);
-  if (seconds.empty()) return {find_verb(words[0]), 1};
-  if (words.size() == 1 || words[1].starts_with('-')) return {nullptr, 1};
-  known_word(words[1], seconds, words[0] + " ");
-  return {find_verb(words[0] + " " + words[1]), 2};
-}
-
-std::string_view nearest(std::string_view word, std::span<const std::string_view> known) {
-  constexpr size_t kLongestWord = 64;
-  if (word.empty() || word.size() > kLongestWord) return {};
-  std::string_view best;
-  size_t best_distance = std::max<size_t>(1, word.size() / 3) + 1;  // a third of the letters may be wrong
-  for (std::string_view name : known) {
-    const size_t distance = edit_distance(word, name);
-    if (distance < best_distance) {
-      best = name;
-      best_distance = distance;
-    }
-  }
-  return best;
 }
 
 }  // namespace minicpm::cli

@@ -94,6 +94,9 @@ struct Options {
   std::optional<int64_t> port, parallel, cache_tokens, live_sessions;
   bool insecure = false, tls_self_signed = false;
 
+  bool yes = false;    // rm
+  bool quiet = false;  // pull
+
   bool markdown = false;
   bool help = false;
 };

@@ -3,13 +3,13 @@
 #include <algorithm>
 #include <cstdlib>
 #include <fstream>
-#include <optional>
 #include <string_view>
-#include <tuple>
 #include <vector>
 
 #include "base/error.h"
+#include "io/file_choice.h"
 #include "io/gguf_types.h"
+#include "io/hub_cache.h"
 
 namespace minicpm {
 namespace {
@@ -18,13 +18,7 @@ namespace fs = std::filesystem;
 
 constexpr std::string_view kWhatAModelIs =
     "a MODEL is a folder in the Hugging Face layout (config.json and *.safetensors), a .gguf file, or the name of a "
-    "model "
-    "that is installed or in $MINICPM_MODELS";
-
-std::string lower_case(std::string text) {
-  std::ranges::transform(text, text.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-  return text;
-}
+    "model that is installed, in $MINICPM_MODELS, or pulled";
 
 bool has_gguf_magic(const fs::path& file) {
   std::ifstream in(file, std::ios::binary);
@@ -43,31 +37,21 @@ std::vector<std::string> file_names(const fs::path& folder) {
   return names;
 }
 
-bool is_projector_name(const std::string& name) {
-  const std::string lower = lower_case(name);
-  return lower.starts_with("mmproj") && lower.ends_with(".gguf");
-}
-
-bool names_f16(const std::string& name) {
-  const std::string lower = lower_case(name);
-  for (size_t at = lower.find("f16"); at != std::string::npos; at = lower.find("f16", at + 1)) {
-    if (at == 0 || lower[at - 1] != 'b') return true;
-  }
-  return false;
+/// Of a file in a snapshot of the hub's cache: that snapshot. Repositories keep formats in folders of their own, and
+/// the projector above them.
+fs::path snapshot_above(const fs::path& folder) {
+  const bool inner = folder.parent_path().parent_path().filename() == "snapshots";
+  return inner ? folder.parent_path() : fs::path();
 }
 
 fs::path find_projector(const fs::path& model) {
   const fs::path folder = model.has_parent_path() ? model.parent_path() : fs::path(".");
-  std::optional<std::string> best;
-  const std::string partner = lower_case("mmproj-" + model.filename().string());
-  const auto rank = [&partner](const std::string& name) {
-    return std::tuple(lower_case(name) != partner, !names_f16(name), name);
-  };
-  for (const std::string& name : file_names(folder)) {
-    if (!is_projector_name(name) || name == model.filename()) continue;
-    if (!best || rank(name) < rank(*best)) best = name;
-  }
-  return best ? folder / *best : fs::path();
+  const std::string name = model.filename().string();
+  if (const auto beside = choose_projector(file_names(folder), name)) return folder / *beside;
+  const fs::path above = snapshot_above(folder);
+  if (above.empty()) return {};
+  const auto found = choose_projector(file_names(above), name);
+  return found ? above / *found : fs::path();
 }
 
 bool is_file(const fs::path& path) {
@@ -79,7 +63,7 @@ bool is_file(const fs::path& path) {
 std::vector<std::string> gguf_models(const fs::path& folder) {
   std::vector<std::string> names;
   for (const std::string& name : file_names(folder)) {
-    if (lower_case(name).ends_with(".gguf") && !is_projector_name(name)) names.push_back(name);
+    if (is_gguf_model_name(name)) names.push_back(name);
   }
   std::ranges::sort(names);
   return names;
@@ -99,14 +83,6 @@ ModelFiles folder_files(const fs::path& folder) {
   files.kind = ModelFiles::Kind::kHuggingFace;
   files.folder = folder;
   return files;
-}
-
-/// Whether a name without ".gguf" ends in the format: "pico-Q8_0" and "q8_0".
-bool ends_in_format(const std::string& file, const std::string& format) {
-  const std::string stem = lower_case(fs::path(file).stem().string()), wanted = lower_case(format);
-  if (!stem.ends_with(wanted)) return false;
-  return stem.size() == wanted.size() ||
-         std::string_view("-_.").find(stem[stem.size() - wanted.size() - 1]) != std::string_view::npos;
 }
 
 fs::path gguf_of_format(const fs::path& folder, const std::string& model, const std::string& format) {
@@ -137,9 +113,8 @@ std::vector<fs::path> model_folders() {
 
 fs::path model_path(const std::string& model) {
   std::error_code error;
-  if (model.empty() || model.find('/') != std::string::npos || model.starts_with('.') || fs::exists(model, error)) {
-    return model;
-  }
+  if (model.empty() || model.starts_with('.') || fs::exists(model, error)) return model;
+  if (model.find('/') != std::string::npos) return find_in_hub_cache(model).value_or(model);
   const size_t colon = model.find(':');
   const std::string name = model.substr(0, colon);
   if (name.empty() || colon + 1 == model.size()) return model;
@@ -158,6 +133,10 @@ ModelFiles find_model_files(const std::string& model, const std::string& mmproj)
   const fs::path path = model_path(model);
   std::error_code error;
   const fs::file_status status = fs::status(path, error);
+  if (const auto name = parse_hub_name(model); name && !fs::exists(status)) {
+    fail(ErrorCode::kNotFound, "{}: is neither here nor in the store; `minicpm pull {}` gets a model of that name",
+         model, name->text());
+  }
   if (model.empty() || !fs::exists(status)) {
     fail(ErrorCode::kNotFound, "{}: there is no such file or folder; {}", model.empty() ? "MODEL" : model,
          kWhatAModelIs);

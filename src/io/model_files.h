@@ -18,7 +18,8 @@ struct ModelFiles {
 /// The path that a MODEL argument means: itself where it exists or is no name. A name (no slash) is looked up as
 /// `NAME` in the folders of model_folders(), and means the folder in the Hugging Face layout, or the GGUF file if the
 /// folder holds only one model of that kind. `NAME:FORMAT` means the GGUF file of that folder whose name ends in the
-/// format, upper or lower case: "pico:q8_0". Throws Error not_found when the name is there but not what it asks for.
+/// format, upper or lower case: "pico:q8_0". ORG/NAME[@REVISION][:FORMAT] is looked up in the hub's cache, see
+/// io/hub_cache.h. Throws Error not_found when the name is there but not what it asks for.
 std::filesystem::path model_path(const std::string& model);
 
 /// Where names are looked up, in this order: $MINICPM_MODELS; share/minicpm/models of the installation; models/ of the
