@@ -31,12 +31,12 @@ constexpr std::array kOptions = {
     OptionRow{"serve", "MODEL", "MODEL", kModel, &Options::models,
               "folder in the Hugging Face layout, or GGUF file; several are chosen by the name in a request",
               kRequired},
-    OptionRow{"run serve inspect plan bench train-check", "--mmproj", "FILE", kModel, &Options::mmproj,
+    OptionRow{"run serve batch inspect plan bench train-check", "--mmproj", "FILE", kModel, &Options::mmproj,
               "projector file of a GGUF model; default: the mmproj*.gguf beside it"},
-    OptionRow{"run serve live transcribe plan bench", "--lora", "DIR", kModel, &Options::lora,
+    OptionRow{"run serve live transcribe batch plan bench", "--lora", "DIR", kModel, &Options::lora,
               "fine-tuned adapter in the layout of PEFT, applied to the model as it is"},
     OptionRow{"merge", "--lora", "DIR", kModel, &Options::lora, "adapter in the layout of PEFT", kRequired},
-    OptionRow{"run serve live transcribe bench merge", "--lora-scale", "X", kModel, &Options::lora_scale,
+    OptionRow{"run serve live transcribe batch bench merge", "--lora-scale", "X", kModel, &Options::lora_scale,
               "strength of the adapter; default: 1, as it was trained"},
 
     OptionRow{"run", "-p,--prompt", "TEXT", kPrompt, &Options::prompt,
@@ -214,6 +214,15 @@ constexpr std::array kOptions = {
     OptionRow{"detokenize", "IDS", "IDS", kInput, &Options::ids,
               "token ids; without any they are read from standard input", kFree, 0},
 
+    OptionRow{"batch", "FILE", "FILE", kInput, &Options::data, "requests as lines of JSON in OpenAI's batch format",
+              kRequired},
+    OptionRow{"batch", "-m,--model", "MODEL", kModel, &Options::model,
+              "what answers all requests, whatever model they name: a folder, a GGUF file or a name", kRequired},
+    OptionRow{"batch", "-o,--out", "FILE", kOutput, &Options::out,
+              "where answers are added; requests whose custom_id is there already are left out", kRequired},
+    OptionRow{"batch", "--parallel", "N", kMachine, &Options::parallel,
+              "requests that are answered at once; default: 8", kFree, 1, 1024},
+
     OptionRow{"pull", "MODEL", "MODEL", kStore, &Options::model,
               "ORG/NAME of the hub, with @REVISION (default: main) and :FORMAT of a GGUF file (default: Q4_K_M, else "
               "Q8_0, else the only one)",
@@ -221,7 +230,7 @@ constexpr std::array kOptions = {
     OptionRow{"show", "MODEL", "MODEL", kStore, &Options::model, "name in the store, folder or GGUF file", kRequired},
     OptionRow{"rm", "MODEL", "MODEL", kStore, &Options::model, "name as `minicpm list` shows it", kRequired},
     OptionRow{"rm", "-y,--yes", "", kStore, &Options::yes, "remove without asking"},
-    OptionRow{"pull", "--quiet", "", kOutput, &Options::quiet, "do not show how far it has come"},
+    OptionRow{"pull batch", "--quiet", "", kOutput, &Options::quiet, "do not show how far it has come"},
 
     OptionRow{"verify", "CASE", "CASE", kInput, &Options::cases, "case folder, or a folder of such folders", kRequired},
     OptionRow{"verify", "--data", "DIR", kInput, &Options::data,
@@ -336,24 +345,24 @@ constexpr std::array kOptions = {
     OptionRow{"help", "VERB", "VERB", kInput, &Options::topic, "verb to explain; without it an overview"},
     OptionRow{"help", "--markdown", "", kOutput, &Options::markdown, "print the whole reference as Markdown"},
 
-    OptionRow{"run serve live transcribe speak bench verify merge train-check train-sft", "-t,--threads", "N", kMachine,
-              &Options::threads, "compute threads; default: one per processor", kFree, 1, 4096},
-    OptionRow{"run serve live transcribe speak plan bench", "-c,--context", "N", kMachine, &Options::context,
+    OptionRow{"run serve live transcribe speak batch bench verify merge train-check train-sft", "-t,--threads", "N",
+              kMachine, &Options::threads, "compute threads; default: one per processor", kFree, 1, 4096},
+    OptionRow{"run serve live transcribe speak batch plan bench", "-c,--context", "N", kMachine, &Options::context,
               "tokens of context to make room for; default: the model's limit, at most 8192", kFree, 1,
               std::numeric_limits<int32_t>::max()},
-    OptionRow{"run serve live transcribe speak plan bench", "--kv-type", "f16|f32", kMachine, &Options::kv_type,
+    OptionRow{"run serve live transcribe speak batch plan bench", "--kv-type", "f16|f32", kMachine, &Options::kv_type,
               "number format of the KV cache; default: f16"},
-    OptionRow{"run serve transcribe bench", "--media-type", "bf16|int8|f32", kMachine, &Options::media_type,
+    OptionRow{"run serve transcribe batch bench", "--media-type", "bf16|int8|f32", kMachine, &Options::media_type,
               "numbers in which pictures and sound are encoded; int8 is faster and about 2 % off; default: bf16, as the "
               "models' authors do"},
-    OptionRow{"run serve live transcribe speak bench", "--exact", "", kMachine, &Options::exact,
+    OptionRow{"run serve live transcribe speak batch bench", "--exact", "", kMachine, &Options::exact,
               "compute in f32 throughout: slower, closest to the reference"},
-    OptionRow{"run serve live transcribe speak bench verify doctor", "--isa", "NAME", kMachine, &Options::isa,
+    OptionRow{"run serve live transcribe speak batch bench verify doctor", "--isa", "NAME", kMachine, &Options::isa,
               "kernels to use, as `minicpm doctor` lists them; default: the best"},
 
     OptionRow{"run", "--no-stream", "", kOutput, &Options::no_stream, "print the answer when it is complete"},
     OptionRow{"run live", "--verbose", "", kOutput, &Options::verbose, "print where the time went"},
-    OptionRow{"run transcribe speak pull list show inspect plan tokenize detokenize verify doctor bench merge "
+    OptionRow{"run transcribe speak batch pull list show inspect plan tokenize detokenize verify doctor bench merge "
               "train-check train-sft version",
               "--json", "", kOutput, &Options::json, "print one JSON document"},
     OptionRow{"live", "--json", "", kOutput, &Options::json, "print each event as a line of JSON"},
@@ -421,6 +430,15 @@ constexpr std::array kVerbs = {
             "minicpm speak model/ -p 'Hello.' --instruct 'Speak like an old sailor.' -o hello.opus\n"
             "minicpm speak model/ -p 'Hello.' -o - | aplay -f S16_LE -r 24000",
             run_speak},
+    VerbRow{
+        "batch", "FILE -m MODEL -o FILE", "answer a file of requests",
+        "Each line is {\"custom_id\", \"method\": \"POST\", \"url\": \"/v1/chat/completions\", \"body\"}; each answer\n"
+        "is a line with the same custom_id and the response that `serve` would give, errors included, in the\n"
+        "order in which they are ready. Several requests are computed together. Ctrl-C stops; the same command\n"
+        "goes on with what is missing.",
+        "minicpm batch requests.jsonl -m openbmb/MiniCPM-V-4_5-gguf -o answers.jsonl\n"
+        "minicpm batch requests.jsonl -m model/ -o answers.jsonl --parallel 32 --json",
+        run_batch},
     VerbRow{"pull", "MODEL", "fetch a model from the hub",
             "Fetches what is needed of ORG/NAME into the Hugging Face cache, where this and other programs find it:\n"
             "configuration, tokenizer and weights, or with :FORMAT (or for a repository of GGUF files) one GGUF model\n"

@@ -10,6 +10,7 @@ int run_serve(const Options& options);
 int run_live(const Options& options);
 int run_transcribe(const Options& options);
 int run_speak(const Options& options);
+int run_batch(const Options& options);
 int run_pull(const Options& options);
 int run_list(const Options& options);
 int run_rm(const Options& options);

@@ -57,8 +57,12 @@ std::string resolve(const std::string& base, const std::string& location) {
 /// What curl's callbacks write to.
 struct Transfer {
   const GetRequest& request;
-  GetReply reply;
+  const HttpTimes& times;
+  GetReply reply = {};
   bool body_begun = false;
+  curl_off_t bytes = 0;  // that had come at the last look
+  std::chrono::steady_clock::time_point last_byte = std::chrono::steady_clock::now();
+  bool stalled = false;
 
   bool good() const { return reply.status == 200 || reply.status == 206; }
 };
@@ -100,9 +104,17 @@ size_t take_body(char* data, size_t, size_t size, void* user) {
   return go_on ? size : 0;  // 0 ends the transfer
 }
 
-int check_cancel(void* user, curl_off_t, curl_off_t, curl_off_t, curl_off_t) {
-  const auto* cancel = static_cast<Transfer*>(user)->request.cancel;
-  return cancel != nullptr && cancel->load() ? 1 : 0;
+/// Called about once a second and whenever something comes; 1 ends the transfer. curl's own limit of low speed looks at
+/// an average, which falls long after the last byte.
+int watch_transfer(void* user, curl_off_t, curl_off_t bytes, curl_off_t, curl_off_t) {
+  auto& transfer = *static_cast<Transfer*>(user);
+  const auto* cancel = transfer.request.cancel;
+  if (cancel != nullptr && cancel->load()) return 1;
+  const auto now = std::chrono::steady_clock::now();
+  if (bytes != transfer.bytes) transfer.last_byte = now;
+  transfer.bytes = bytes;
+  transfer.stalled = now - transfer.last_byte >= transfer.times.stall;
+  return transfer.stalled ? 1 : 0;
 }
 
 bool worth_another_attempt(CURLcode code) {
@@ -164,7 +176,7 @@ HttpClient::~HttpClient() {
 }
 
 GetReply HttpClient::get_once(const GetRequest& request, const std::string& url, bool with_token) {
-  Transfer transfer{request, {}};
+  Transfer transfer{request, times_};
   const HeaderLines lines = header_lines(request, with_token);
   char text[CURL_ERROR_SIZE] = "";
   curl_easy_reset(curl_);  // connections stay
@@ -175,18 +187,20 @@ GetReply HttpClient::get_once(const GetRequest& request, const std::string& url,
   set(CURLOPT_USERAGENT, "minicpm");
   set(CURLOPT_NOSIGNAL, 1L);
   set(CURLOPT_ERRORBUFFER, text);
-  set(CURLOPT_CONNECTTIMEOUT_MS, times_.connect_ms);
-  set(CURLOPT_LOW_SPEED_LIMIT, 1L);
-  set(CURLOPT_LOW_SPEED_TIME, times_.stall_seconds);
+  set(CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(times_.connect.count()));
   set(CURLOPT_HEADERFUNCTION, take_header);
   set(CURLOPT_HEADERDATA, &transfer);
   set(CURLOPT_WRITEFUNCTION, take_body);
   set(CURLOPT_WRITEDATA, &transfer);
   set(CURLOPT_NOPROGRESS, 0L);
-  set(CURLOPT_XFERINFOFUNCTION, check_cancel);
+  set(CURLOPT_XFERINFOFUNCTION, watch_transfer);
   set(CURLOPT_XFERINFODATA, &transfer);
   if (const char* file = std::getenv("SSL_CERT_FILE"); file != nullptr && *file != '\0') set(CURLOPT_CAINFO, file);
   const CURLcode code = curl_easy_perform(curl_);
+  if (transfer.stalled) {
+    throw TransferError(ErrorCode::kNetwork, fmt::format("{}: nothing came for {} seconds", host_of(url),
+                                                         std::chrono::duration<double>(times_.stall).count()));
+  }
   if (code == CURLE_ABORTED_BY_CALLBACK) fail(ErrorCode::kCancelled, "cancelled");
   if (code == CURLE_OK || transfer.reply.stopped) return std::move(transfer.reply);
   const std::string sentence = fmt::format("{}: {}", host_of(url), *text != '\0' ? text : curl_easy_strerror(code));

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -14,8 +15,8 @@
 namespace minicpm::hub {
 
 struct HttpTimes {
-  long connect_ms = 10'000;
-  long stall_seconds = 30;  // without a byte
+  std::chrono::milliseconds connect{10'000};
+  std::chrono::milliseconds stall{30'000};  // without a byte; seen to about a second
 };
 
 struct GetRequest {

@@ -5,6 +5,7 @@
 #include <filesystem>
 
 #include "base/error.h"
+#include "io/hub_cache.h"
 #include "io/model_files.h"
 #include "models/loaded_model.h"
 #include "server/api_error.h"
@@ -47,6 +48,8 @@ ServedModel load_served_model(const ModelSpec& spec, const EngineOptions& option
 
 std::string served_name(const std::string& model) {
   fs::path path(model);
+  std::error_code error;
+  if (const auto name = parse_hub_name(model); name && !fs::exists(path, error)) return name->text();
   if (!path.has_filename()) path = path.parent_path();  // "folder/"
   const std::string name = path.filename().string();
   return name.ends_with(".gguf") ? name.substr(0, name.size() - 5) : name;

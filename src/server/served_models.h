@@ -29,7 +29,7 @@ struct ServedModel {
 /// Loads it under served_name(spec.model). Throws as Engine::load.
 ServedModel load_served_model(const ModelSpec& spec, const EngineOptions& options);
 
-/// "pico" for a name, the last part of the path for a folder, the file's name without .gguf for a file.
+/// "pico" and "ORG/NAME:FORMAT" for names, the last part of the path for a folder, the file's name without .gguf for a file.
 std::string served_name(const std::string& model);
 
 class ServedModels {

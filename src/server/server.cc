@@ -107,6 +107,7 @@ class Server::Api : public HttpApp {
   Admission admit(const HttpRequest& head) override;
   void handle(Exchange& exchange) override;
   HttpResponse error(const HttpRequest& request, int status, std::string_view message) override;
+  const ServedModels& models() const { return models_; }
   void finished(const ExchangeSummary& summary) override;
 
  private:
@@ -240,6 +241,51 @@ std::string Server::url() const {
 
 bool Server::stop() {
   return http_->stop();
+}
+
+namespace {
+
+/// A request and its answer in memory.
+class MemoryExchange : public Exchange {
+ public:
+  MemoryExchange(HttpRequest request, const std::atomic<bool>& cancel)
+      : request_(std::move(request)), cancel_(cancel) {}
+
+  const HttpRequest& request() const override { return request_; }
+  const std::atomic<bool>& cancelled() const override { return cancel_; }
+  void send(HttpResponse response) override { response_ = std::move(response); }
+  void begin(HttpResponse head) override { response_ = std::move(head); }
+  bool write(std::string_view piece) override {
+    response_->body += piece;
+    return !cancel_;
+  }
+  void end() override {}
+  bool answered() const override { return response_.has_value(); }
+  std::optional<HttpResponse> take() { return std::move(response_); }
+
+ private:
+  HttpRequest request_;
+  const std::atomic<bool>& cancel_;
+  std::optional<HttpResponse> response_;
+};
+
+}  // namespace
+
+OfflineServer::OfflineServer(ServerOptions options, std::vector<ServedModel> models)
+    : options_(std::move(options)), api_(std::make_unique<Server::Api>(options_, std::move(models))) {
+  api_->set_gauges([] { return Metrics::Gauges{}; });
+}
+
+OfflineServer::~OfflineServer() = default;
+
+std::optional<HttpResponse> OfflineServer::answer(HttpRequest request, const std::atomic<bool>& cancel) {
+  MemoryExchange exchange(std::move(request), cancel);
+  api_->handle(exchange);
+  return cancel ? std::nullopt : exchange.take();
+}
+
+const ServedModels& OfflineServer::models() const {
+  return api_->models();
 }
 
 }  // namespace minicpm::server

@@ -1,8 +1,10 @@
 // The server: models behind the APIs of OpenAI, Ollama, Anthropic and llama.cpp.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -50,10 +52,30 @@ class Server {
   bool stop();
 
  private:
+  friend class OfflineServer;
   class Api;
   ServerOptions options_;
   std::unique_ptr<Api> api_;
   std::unique_ptr<HttpServer> http_;
+};
+
+/// The same answers to the same requests, without a network: for work that is read from files.
+class OfflineServer {
+ public:
+  /// Throws Error as ServedModels.
+  OfflineServer(ServerOptions options, std::vector<ServedModel> models);
+  ~OfflineServer();
+  OfflineServer(const OfflineServer&) = delete;
+  OfflineServer& operator=(const OfflineServer&) = delete;
+
+  /// What the server would answer, errors included; who asks is not checked. May be called by several threads at once.
+  /// Nothing if `cancel` is set before the answer is whole.
+  std::optional<HttpResponse> answer(HttpRequest request, const std::atomic<bool>& cancel);
+  const ServedModels& models() const;
+
+ private:
+  ServerOptions options_;
+  std::unique_ptr<Server::Api> api_;
 };
 
 }  // namespace minicpm::server

@@ -55,7 +55,7 @@ TEST_F(HubTest, AFolderFromPullToRemoval) {
   const Json facts = parse_json(ask({"show", "tiny/model-hf", "--json"}, hub).out, "show");
   EXPECT_EQ(facts["version"], "MiniCPM-V 4.5");
   EXPECT_EQ(facts["commit"], hub.commit);
-  EXPECT_TRUE(facts["types"].contains("f32")) << facts["types"];
+  EXPECT_TRUE(facts["types"].contains("F32")) << facts["types"];
   EXPECT_THAT(ask({"show", "tiny/model-hf"}, hub).out, HasSubstr("MiniCPM-V 4.5"));
 
   expect_error(ask({"rm", "tiny/model-hf"}, hub), 2, "--yes");

@@ -49,7 +49,7 @@ class PullTest : public ::testing::Test {
     settings.cache = folder / "hub";
     settings.first_pause = std::chrono::milliseconds(1);
     settings.longest_pause = std::chrono::milliseconds(5);
-    settings.times.stall_seconds = 1;
+    settings.times.stall = std::chrono::milliseconds(500);
     hub.files = {{"config.json", "{\"a\": 1}"},
                  {"model.safetensors", pattern(300'000), true},
                  {"assets/voice/a.wav", pattern(20'000), true},
@@ -324,7 +324,7 @@ TEST_F(PullTest, ACancelledPullEnds) {
     cancel = true;
     return reply;
   };
-  settings.times.stall_seconds = 30;
+  settings.times.stall = std::chrono::seconds(30);
   EXPECT_THROW(pull(kName, settings, {.cancel = &cancel}), Error);
   EXPECT_FALSE(fs::exists(repository() / "refs/main"));
 }
