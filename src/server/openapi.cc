@@ -12,7 +12,7 @@ struct Field {
 };
 
 enum class Body { kNone, kJson, kForm };
-enum class Answer { kJson, kJsonOrEvents, kJsonOrLines, kText, kSound };
+enum class Answer { kJson, kJsonOrEvents, kJsonOrLines, kText, kSound, kWebSocket };
 
 struct Operation {
   std::string_view method, path, tag, summary;
@@ -52,6 +52,9 @@ const Operation kOperations[] = {
     {"GET", "/health", "server", "Whether the server answers"},
     {"GET", "/metrics", "server", "Counters in the text format of Prometheus", Body::kNone, Answer::kText},
     {"GET", "/openapi.json", "server", "This document"},
+    {"GET", "/props", "server", "What the models can and their defaults"},
+    {"GET", "/v1/realtime", "OpenAI", "A live session over a WebSocket; the query names the model", Body::kNone,
+     Answer::kWebSocket},
     {"POST",
      "/v1/chat/completions",
      "OpenAI",
@@ -268,6 +271,7 @@ Json content_of(Answer answer) {
     case Answer::kJsonOrLines:
       return {{"application/json", object}, {"application/x-ndjson", text}};
     case Answer::kJson:
+    case Answer::kWebSocket:
       break;
   }
   return {{"application/json", object}};
@@ -285,9 +289,12 @@ Json operation_json(const Operation& operation) {
   Json json = {{"operationId", operation_id(operation)},
                {"tags", Json::array({operation.tag})},
                {"summary", operation.summary},
-               {"responses",
-                {{"200", {{"description", "The answer"}, {"content", content_of(operation.answer)}}},
-                 {"default", {{"$ref", "#/components/responses/Error"}}}}}};
+               {"responses", {{"default", {{"$ref", "#/components/responses/Error"}}}}}};
+  if (operation.answer == Answer::kWebSocket) {
+    json["responses"]["101"] = {{"description", "The connection is a WebSocket from here on"}};
+  } else {
+    json["responses"]["200"] = {{"description", "The answer"}, {"content", content_of(operation.answer)}};
+  }
   if (operation.path.find('{') != std::string_view::npos) {
     json["parameters"] =
         Json::array({{{"name", "name"}, {"in", "path"}, {"required", true}, {"schema", {{"type", "string"}}}}});
