@@ -29,8 +29,7 @@ constexpr std::array kOptions = {
     OptionRow{"run live transcribe speak inspect plan tokenize detokenize bench merge train-check", "-m,--model,MODEL",
               "MODEL", kModel, &Options::model, "folder in the Hugging Face layout, or GGUF file", kRequired},
     OptionRow{"serve", "MODEL", "MODEL", kModel, &Options::models,
-              "folder in the Hugging Face layout, or GGUF file; several are chosen by the name in a request",
-              kRequired},
+              "folder in the Hugging Face layout, GGUF file, or name; several are chosen by the name in a request"},
     OptionRow{"run serve batch inspect plan bench train-check", "--mmproj", "FILE", kModel, &Options::mmproj,
               "projector file of a GGUF model; default: the mmproj*.gguf beside it"},
     OptionRow{"run serve live transcribe batch plan bench", "--lora", "DIR", kModel, &Options::lora,
@@ -145,6 +144,14 @@ constexpr std::array kOptions = {
               "room in the KV cache for all answers and for prompts that are kept, in tokens; at least one context; "
               "default: four contexts, but half of the free memory at most",
               kFree, 1, std::numeric_limits<int32_t>::max()},
+    OptionRow{
+        "serve", "--keep-alive", "SECONDS", kServer, &Options::keep_alive,
+        "load models when they are asked for, and unload those that nobody asked for so long (-1: not before their "
+        "room is needed); without it MODELs are loaded at the start and stay",
+        kFree, -1},
+    OptionRow{"serve", "--store", "", kServer, &Options::store,
+              "offer all models of the store as well; they are loaded when they are asked for and unloaded after five "
+              "minutes, or as --keep-alive says"},
     OptionRow{"serve", "--log", "text|json|off", kServer, &Options::log,
               "one line for each request on standard error, without prompts and keys; default: text"},
     OptionRow{"serve", "--api-key", "KEY", kAccess, &Options::api_keys,
@@ -388,7 +395,7 @@ constexpr std::array kVerbs = {
             "cat page.png | minicpm run model/ --image - -p 'Read the text.'",
             run_run},
     VerbRow{
-        "serve", "MODEL...", "answer requests over HTTP",
+        "serve", "[MODEL...]", "answer requests over HTTP",
         "Speaks the APIs of OpenAI (/v1/chat/completions, /v1/models), Ollama (/api/...) and Anthropic\n"
         "(/v1/messages), and llama.cpp's /tokenize, /detokenize, /apply-template, /health and /metrics.\n"
         "MiniCPM-o 2.6 also holds live sessions over WebSockets (/v1/realtime, OpenAI's Realtime API).\n"

@@ -94,7 +94,9 @@ struct Options {
   std::optional<int64_t> port, parallel, cache_tokens, live_sessions;
   bool insecure = false, tls_self_signed = false;
 
-  bool yes = false;    // rm
+  bool store = false;                 // serve
+  std::optional<int64_t> keep_alive;  // serve
+  bool yes = false;                   // rm
   bool quiet = false;  // pull
 
   bool markdown = false;

@@ -18,6 +18,7 @@
 #include "cli/request.h"
 #include "cli/terminal.h"
 #include "cli/verbs.h"
+#include "hub/store.h"
 #include "server/certificate.h"
 #include "server/server.h"
 
@@ -95,27 +96,51 @@ server::ServerOptions server_options(const Options& options) {
   // One call for each line, so that those of several threads stay whole.
   result.log = [](std::string_view line) { note(one_line(line) + "\n"); };
   result.version = kVersion;
+  if (options.keep_alive) {
+    result.pool.keep_alive = *options.keep_alive < 0
+                                 ? std::nullopt
+                                 : std::optional<std::chrono::milliseconds>(std::chrono::seconds(*options.keep_alive));
+  }
   return result;
 }
 
 /// Room for several contexts, so that answers run beside each other and prompts are kept; but without --cache-tokens no
 /// more than half of the memory that is free.
-EngineOptions serving_engine(const Options& options, const ModelSpec& spec) {
+EngineOptions serving_engine(const Options& options, const ModelSpec& spec, const server::LiveOptions& live) {
   constexpr int64_t kContexts = 4;
   EngineOptions engine = engine_options(options);
-  if (options.cache_tokens) {
-    engine.cache_tokens = *options.cache_tokens;
-    return engine;
+  engine.cache_tokens = options.cache_tokens.value_or(0);
+  if (!options.cache_tokens) {
+    const MemoryPlan plan = plan_memory(spec, engine);
+    const int64_t token_bytes = std::max<int64_t>(1, plan.kv_bytes / std::max<int64_t>(1, plan.context_tokens));
+    const int64_t free_bytes = std::max<int64_t>(0, machine_memory().available_bytes - plan.total_bytes());
+    engine.cache_tokens =
+        plan.context_tokens + std::min((kContexts - 1) * plan.context_tokens, free_bytes / 2 / token_bytes);
   }
-  const MemoryPlan plan = plan_memory(spec, engine);
-  const int64_t token_bytes = std::max<int64_t>(1, plan.kv_bytes / std::max<int64_t>(1, plan.context_tokens));
-  const int64_t free_bytes = std::max<int64_t>(0, machine_memory().available_bytes - plan.total_bytes());
-  engine.cache_tokens =
-      plan.context_tokens + std::min((kContexts - 1) * plan.context_tokens, free_bytes / 2 / token_bytes);
+  server::add_session_room(spec, live, engine);
   return engine;
 }
 
+/// Models of the store that this program can run; those it cannot are named and left out.
+void add_stored_models(const Options& options, const server::LiveOptions& live,
+                       std::vector<server::ServedModel>& models) {
+  for (const hub::StoredModel& stored : hub::stored_models(hub_cache_folder())) {
+    Options one = options;
+    one.model = stored.name.text();
+    if (std::ranges::find(models, one.model, &server::ServedModel::name) != models.end()) continue;  // a MODEL as well
+    try {
+      const ModelSpec spec = model_spec(one);
+      models.push_back(server::describe_served_model(spec, serving_engine(options, spec, live)));
+    } catch (const Error& error) {
+      note(fmt::format("minicpm: note: left out: {}\n", one_line(error.what())));
+    }
+  }
+}
+
 std::vector<server::ServedModel> load_models(const Options& options, const server::LiveOptions& live) {
+  if (options.models.empty() && !options.store) {
+    fail(ErrorCode::kInvalidRequest, "serve needs a MODEL, or --store; see `minicpm help serve`");
+  }
   if (options.models.size() > 1 && !(options.mmproj.empty() && options.lora.empty())) {
     fail(ErrorCode::kInvalidRequest, "--mmproj and --lora go with a single model");
   }
@@ -124,10 +149,12 @@ std::vector<server::ServedModel> load_models(const Options& options, const serve
     Options one = options;
     one.model = model;
     const ModelSpec spec = model_spec(one);
-    EngineOptions settings = serving_engine(options, spec);
-    server::add_session_room(spec, live, settings);
-    models.push_back(server::load_served_model(spec, settings));
+    const EngineOptions settings = serving_engine(options, spec, live);
+    models.push_back(options.keep_alive ? server::describe_served_model(spec, settings)
+                                        : server::load_served_model(spec, settings));
   }
+  if (options.store) add_stored_models(options, live, models);
+  if (models.empty()) fail(ErrorCode::kNotFound, "the store holds no model; `minicpm pull ORG/NAME` fetches one");
   return models;
 }
 

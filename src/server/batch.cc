@@ -172,7 +172,7 @@ class Batch {
 
   void answer(std::string_view line, int64_t number) {
     Request request = read_request(line, fmt::format("{} line {}", source_, number));
-    request.body["model"] = server_.models().all().front().name;
+    request.body["model"] = server_.models().front().name;
     const std::string id = fmt::format("req_batch-{}", number);
     std::optional<HttpResponse> response;
     if (const auto stream = request.body.find("stream"); stream != request.body.end() && *stream == true) {

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace minicpm::server {
@@ -42,17 +43,15 @@ std::string label(std::string_view text) {
 
 }  // namespace
 
-std::string engine_metrics(std::span<const ServedModel> models) {
-  std::vector<EngineStats> stats;
-  for (const ServedModel& model : models)
-    stats.push_back(model.engine->stats());
+std::string engine_metrics(ModelPool& pool) {
+  std::vector<std::pair<std::string, EngineStats>> models;
+  for (const ServedModel& model : pool.all())
+    pool.with_engine(model, [&](const Engine& engine) { models.emplace_back(label(model.name), engine.stats()); });
   std::string out;
   for (const Row& row : kRows) {
     out += fmt::format("# HELP minicpm_engine_{0} {1}\n# TYPE minicpm_engine_{0} {2}\n", row.name, row.help, row.type);
-    for (size_t i = 0; i < models.size(); ++i) {
-      out +=
-          fmt::format("minicpm_engine_{}{{model=\"{}\"}} {}\n", row.name, label(models[i].name), stats[i].*row.value);
-    }
+    for (const auto& [model, stats] : models)
+      out += fmt::format("minicpm_engine_{}{{model=\"{}\"}} {}\n", row.name, model, stats.*row.value);
   }
   return out;
 }

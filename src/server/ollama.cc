@@ -3,6 +3,9 @@
 #include <openssl/sha.h>
 
 #include <algorithm>
+#include <charconv>
+#include <chrono>
+#include <cmath>
 
 #include "models/loaded_model.h"
 #include "server/conversation.h"
@@ -17,7 +20,44 @@ struct OllamaCall {
   const ServedModel* model = nullptr;
   ChatRequest chat;
   bool stream = true;
+  bool unload = false;
 };
+
+/// "5m", "1h30m", "300s", "500ms": numbers with units, one behind the other.
+std::optional<double> duration_seconds(const std::string& text) {
+  constexpr std::pair<std::string_view, double> kUnits[] = {{"ms", 1e-3}, {"h", 3600}, {"m", 60}, {"s", 1}};
+  double seconds = 0;
+  for (std::string_view rest = text; !rest.empty();) {
+    double number = 0;
+    const auto [end, error] = std::from_chars(rest.data(), rest.data() + rest.size(), number);
+    if (error != std::errc()) return std::nullopt;
+    rest.remove_prefix(static_cast<size_t>(end - rest.data()));
+    const auto unit = std::ranges::find_if(kUnits, [&](const auto& row) { return rest.starts_with(row.first); });
+    if (unit == std::end(kUnits)) return std::nullopt;
+    seconds += number * unit->second;
+    rest.remove_prefix(unit->first.size());
+  }
+  return text.empty() ? std::nullopt : std::optional(seconds);
+}
+
+/// How long the model is to stay loaded behind this request: seconds, or a text with units; negative: for good.
+void read_keep_alive(const ApiContext& context, const Fields& body, OllamaCall& call) {
+  const Json* value = body.find("keep_alive");
+  if (value == nullptr || !call.model->on_demand) return;
+  constexpr double kLongest = 1e9;  // 30 years; what is longer stays for good
+  std::optional<double> seconds;
+  if (value->is_number()) seconds = value->get<double>();
+  if (value->is_string()) {
+    const std::string text = value->get<std::string>();
+    seconds = text.starts_with('-') ? -1 : duration_seconds(text);
+  }
+  if (!seconds || !std::isfinite(*seconds)) bad_field(body.path("keep_alive"), "must be seconds, or a text such as 5m");
+  call.unload = *seconds == 0;
+  const bool forever = *seconds < 0 || *seconds > kLongest;
+  context.models.pool().set_keep_alive(
+      *call.model,
+      forever ? std::nullopt : std::optional(std::chrono::milliseconds(static_cast<int64_t>(*seconds * 1000))));
+}
 
 std::optional<bool> read_think(const Fields& body) {
   const Json* think = body.find("think");
@@ -198,20 +238,19 @@ void reply(ApiContext& context, Exchange& exchange, const OllamaCall& call, Plac
   stream.end();
 }
 
-/// The client wants the model to be ready, or gone: it is always ready.
+/// The client wants the model to be ready, or gone (keep_alive 0).
 void reply_without_question(Exchange& exchange, const OllamaCall& call, Place place) {
   Json line = line_of(call);
   place(line, "", std::nullopt);
   line["done"] = true;
-  line["done_reason"] = "load";
+  line["done_reason"] = call.unload ? "unload" : "load";
   send_json(exchange, line);
 }
 
 Json details(const ServedModel& model) {
-  const VersionRow& version = model.model().version();
-  return {{"parent_model", ""},    {"format", model.model().config().gguf ? "gguf" : "safetensors"},
-          {"family", version.key}, {"families", {version.key}},
-          {"parameter_size", ""},  {"quantization_level", ""}};
+  return {{"parent_model", ""},     {"format", model.gguf ? "gguf" : "safetensors"},
+          {"family", model.family}, {"families", {model.family}},
+          {"parameter_size", ""},   {"quantization_level", ""}};
 }
 
 /// Tools take it for the name of a content; ours names the model's name, size and time.
@@ -241,6 +280,7 @@ void ollama_chat(ApiContext& context, Exchange& exchange) {
                 {}});
   OllamaCall call;
   call.model = &context.models.find(body.required_string("model"));
+  read_keep_alive(context, body, call);
   read_call(body, call);
   if (Json tools = read_tools(body); !tools.empty()) call.chat.tools = ToolUse{std::move(tools)};
   const Json* messages = body.array("messages");
@@ -259,6 +299,7 @@ void ollama_generate(ApiContext& context, Exchange& exchange) {
                       {"suffix", "template", "raw", "context"}});
   OllamaCall call;
   call.model = &context.models.find(body.required_string("model"));
+  read_keep_alive(context, body, call);
   read_call(body, call);
   const std::string prompt = body.string("prompt").value_or("");
   MediaReader media(context.media, *call.model, exchange.cancelled());
@@ -312,8 +353,12 @@ void ollama_tags(ApiContext& context, Exchange& exchange) {
 void ollama_ps(ApiContext& context, Exchange& exchange) {
   Json models = Json::array();
   for (const ServedModel& model : context.models.all()) {
+    if (!context.models.pool().loaded(model)) continue;
     Json row = list_row(model);
-    row["expires_at"] = "2318-01-01T00:00:00Z";  // models stay as long as the server
+    const auto expires = context.models.pool().expires(model);
+    const auto since_1970 = expires.value_or(std::chrono::system_clock::time_point()).time_since_epoch();
+    row["expires_at"] = expires ? utc_time(std::chrono::duration_cast<std::chrono::seconds>(since_1970).count())
+                                : "2318-01-01T00:00:00Z";  // as long as the server
     row["size_vram"] = 0;
     models.push_back(std::move(row));
   }

@@ -176,7 +176,7 @@ void openai_models(ApiContext& context, Exchange& exchange) {
 
 void openai_model(ApiContext& context, Exchange& exchange) {
   const std::string name = exchange.request().path.substr(std::string_view("/v1/models/").size());
-  send_json(exchange, model_json(context.models.find(name)));
+  send_json(exchange, model_json(context.models.known(name)));
 }
 
 }  // namespace minicpm::server

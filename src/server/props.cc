@@ -30,8 +30,8 @@ Json params_json(const SamplingParams& params) {
   return json;
 }
 
-Json facts_json(const ServedModel& model) {
-  const LoadedModel& loaded = model.model();
+Json facts_json(const ServedModel& model, const Engine& engine) {
+  const LoadedModel& loaded = engine.model();
   const VersionRow& version = loaded.version();
   return {{"id", model.name},
           {"title", version.title},
@@ -41,9 +41,9 @@ Json facts_json(const ServedModel& model) {
           {"packed_video", loaded.has_vision() && version.temporal},
           {"max_slices", loaded.config().slices.max_slice_nums},
           {"defaults",
-           {{"sampling", params_json(model.engine->default_sampling(false, true))},
-            {"thinking", params_json(model.engine->default_sampling(version.thinking, true))},
-            {"beams", params_json(model.engine->default_sampling(false, false))}}}};
+           {{"sampling", params_json(engine.default_sampling(false, true))},
+            {"thinking", params_json(engine.default_sampling(version.thinking, true))},
+            {"beams", params_json(engine.default_sampling(false, false))}}}};
 }
 
 }  // namespace
@@ -51,15 +51,19 @@ Json facts_json(const ServedModel& model) {
 void props(ApiContext& context, Exchange& exchange) {
   Json models = Json::array();
   for (const ServedModel& model : context.models.all())
-    models.push_back(facts_json(model));
-  const Json first = models.front();
+    context.models.pool().with_engine(model,
+                                      [&](const Engine& engine) { models.push_back(facts_json(model, engine)); });
   const MediaLimits& limits = context.media.limits();
-  send_json(exchange, {{"model_alias", first["id"]},
-                       {"modalities", {{"vision", first["vision"]}, {"audio", first["audio"]}}},
-                       {"default_generation_settings", {{"params", first["defaults"]["sampling"]}}},
-                       {"build_info", "minicpm-" + context.version},
-                       {"limits", {{"file_bytes", limits.file_bytes}, {"files", limits.files}}},
-                       {"models", std::move(models)}});
+  Json json = {{"build_info", "minicpm-" + context.version},
+               {"limits", {{"file_bytes", limits.file_bytes}, {"files", limits.files}}}};
+  if (!models.empty()) {
+    const Json& first = models.front();
+    json["model_alias"] = first["id"];
+    json["modalities"] = {{"vision", first["vision"]}, {"audio", first["audio"]}};
+    json["default_generation_settings"] = {{"params", first["defaults"]["sampling"]}};
+  }
+  json["models"] = std::move(models);
+  send_json(exchange, json);
 }
 
 }  // namespace minicpm::server

@@ -1,12 +1,13 @@
 #include "server/served_models.h"
 
 #include <algorithm>
-#include <chrono>
 #include <filesystem>
 
 #include "base/error.h"
+#include "base/machine.h"
 #include "io/hub_cache.h"
 #include "io/model_files.h"
+#include "models/description.h"
 #include "models/loaded_model.h"
 #include "server/api_error.h"
 
@@ -26,23 +27,40 @@ void add_file(const fs::path& file, ServedModel& model) {
   model.modified = std::max<int64_t>(model.modified, std::chrono::duration_cast<std::chrono::seconds>(time).count());
 }
 
-}  // namespace
-
-ServedModel load_served_model(const ModelSpec& spec, const EngineOptions& options) {
-  ServedModel model{served_name(spec.model), Engine::load(spec, options)};
-  model.spec = spec;
-  model.options = options;
-  const ModelFiles files = find_model_files(spec.model, spec.mmproj);
-  if (files.kind == ModelFiles::Kind::kGguf) {
+void add_files(const ModelFiles& files, ServedModel& model) {
+  model.gguf = files.kind == ModelFiles::Kind::kGguf;
+  if (model.gguf) {
     add_file(files.gguf, model);
     add_file(files.mmproj, model);
-    return model;
+    return;
   }
   model.folder = files.folder;
   std::error_code error;
   for (const auto& entry : fs::directory_iterator(files.folder, error)) {
     if (entry.path().extension() == ".safetensors") add_file(entry.path(), model);
   }
+}
+
+}  // namespace
+
+ServedModel load_served_model(const ModelSpec& spec, const EngineOptions& options) {
+  ServedModel model{served_name(spec.model), Engine::load(spec, options)};
+  model.spec = spec;
+  model.options = options;
+  model.family = model.model().version().key;
+  add_files(find_model_files(spec.model, spec.mmproj), model);
+  if (model.model().tokenizer() == nullptr) fail(ErrorCode::kUnsupported, "{}: has no tokenizer", model.name);
+  return model;
+}
+
+ServedModel describe_served_model(const ModelSpec& spec, const EngineOptions& options) {
+  ServedModel model{served_name(spec.model), nullptr};
+  model.spec = spec;
+  model.options = options;
+  model.on_demand = true;
+  const ModelFiles files = find_model_files(spec.model, spec.mmproj);
+  model.family = read_description(files).config.version->key;
+  add_files(files, model);
   return model;
 }
 
@@ -55,7 +73,8 @@ std::string served_name(const std::string& model) {
   return name.ends_with(".gguf") ? name.substr(0, name.size() - 5) : name;
 }
 
-ServedModels::ServedModels(std::vector<ServedModel> models) : models_(std::move(models)) {
+ModelPool::ModelPool(std::vector<ServedModel> models, PoolOptions options)
+    : models_(std::move(models)), options_(std::move(options)), states_(models_.size()) {
   if (models_.empty()) fail(ErrorCode::kInvalidRequest, "there is no model to serve");
   for (size_t i = 0; i < models_.size(); ++i) {
     for (size_t k = 0; k < i; ++k) {
@@ -63,21 +82,191 @@ ServedModels::ServedModels(std::vector<ServedModel> models) : models_(std::move(
         fail(ErrorCode::kInvalidRequest, "two models would both be called \"{}\"", models_[i].name);
       }
     }
-    if (models_[i].model().tokenizer() == nullptr) {
-      fail(ErrorCode::kUnsupported, "{}: has no tokenizer", models_[i].name);
+    states_[i].keep_alive = options_.keep_alive;
+  }
+  if (!options_.available_bytes) options_.available_bytes = [] { return machine_memory().available_bytes; };
+  if (std::ranges::any_of(models_, &ServedModel::on_demand)) {
+    janitor_ = std::jthread([this](const std::stop_token& stop) { unload_idle_ones(stop); });
+  }
+}
+
+ModelPool::~ModelPool() = default;  // the janitor is the last member: it ends first
+
+ServedModel* ModelPool::find(const std::string& name) {
+  if (name.empty()) return &models_.front();
+  const auto found = std::ranges::find_if(
+      models_, [&](const ServedModel& model) { return model.name == name || model.name + ":latest" == name; });
+  return found == models_.end() ? nullptr : &*found;
+}
+
+ModelPool::State& ModelPool::state_of(const ServedModel& model) const {
+  return states_[static_cast<size_t>(&model - models_.data())];
+}
+
+bool ModelPool::loaded(const ServedModel& model) const {
+  const std::scoped_lock lock(mutex_);
+  return model.engine != nullptr;
+}
+
+std::optional<std::chrono::system_clock::time_point> ModelPool::expires(const ServedModel& model) const {
+  const std::scoped_lock lock(mutex_);
+  const State& state = state_of(model);
+  if (!model.on_demand || !state.keep_alive) return std::nullopt;
+  const auto from = state.users > 0 ? Clock::now() : state.last_used;
+  return std::chrono::system_clock::now() +
+         std::chrono::duration_cast<std::chrono::system_clock::duration>(from + *state.keep_alive - Clock::now());
+}
+
+bool ModelPool::idle(size_t index) const {
+  const ServedModel& model = models_[index];
+  return model.on_demand && model.engine != nullptr && states_[index].users == 0;
+}
+
+/// The engine of the idle model that was used least recently, or null. Destroying it takes time: not under the lock.
+std::unique_ptr<Engine> ModelPool::take_idle() {
+  std::optional<size_t> oldest;
+  for (size_t i = 0; i < models_.size(); ++i) {
+    if (idle(i) && (!oldest || states_[i].last_used < states_[*oldest].last_used)) oldest = i;
+  }
+  return oldest ? std::move(models_[*oldest].engine) : nullptr;
+}
+
+void ModelPool::make_room(const ServedModel& model, std::unique_lock<std::mutex>& lock) {
+  const int64_t needed = plan_memory(model.spec, model.options).total_bytes();
+  while (options_.available_bytes() < needed) {
+    lock.lock();
+    std::unique_ptr<Engine> engine = take_idle();
+    lock.unlock();
+    if (engine == nullptr) {
+      fail(ErrorCode::kOutOfMemory, "{}: there is no room for it in memory while the other models are used",
+           model.name);
     }
   }
 }
 
-const ServedModel& ServedModels::find(const std::string& name) const {
-  if (name.empty()) return models_.front();
-  std::string list;
-  for (const ServedModel& model : models_) {
-    if (model.name == name || model.name + ":latest" == name) return model;
-    list += (list.empty() ? "" : ", ") + model.name;
+void ModelPool::acquire(ServedModel& model, const std::atomic<bool>* cancel) {
+  constexpr std::chrono::milliseconds kStep(50);  // how soon a cancellation is seen
+  std::unique_lock lock(mutex_);
+  State& state = state_of(model);
+  while (state.loading) {
+    changed_.wait_for(lock, kStep);
+    if (cancel != nullptr && cancel->load()) fail(ErrorCode::kCancelled, "cancelled");
   }
+  if (model.engine != nullptr) {
+    ++state.users;
+    return;
+  }
+  state.loading = true;
+  lock.unlock();
+  std::unique_ptr<Engine> engine;
+  std::exception_ptr problem;
+  try {
+    const std::scoped_lock one_at_a_time(loading_);
+    make_room(model, lock);
+    engine = Engine::load(model.spec, model.options);
+    if (engine->model().tokenizer() == nullptr) fail(ErrorCode::kUnsupported, "{}: has no tokenizer", model.name);
+  } catch (...) {
+    problem = std::current_exception();
+    if (lock.owns_lock()) lock.unlock();
+  }
+  lock.lock();
+  state.loading = false;
+  model.engine = std::move(engine);
+  if (!problem) ++state.users;
+  lock.unlock();
+  changed_.notify_all();
+  if (problem) std::rethrow_exception(problem);
+}
+
+void ModelPool::release(ServedModel& model) {
+  {
+    const std::scoped_lock lock(mutex_);
+    State& state = state_of(model);
+    --state.users;
+    state.last_used = Clock::now();
+    ++changes_;
+  }
+  changed_.notify_all();
+}
+
+bool ModelPool::with_engine(const ServedModel& model, const std::function<void(const Engine&)>& work) {
+  const Engine* engine = nullptr;
+  {
+    const std::scoped_lock lock(mutex_);
+    engine = model.engine.get();
+    if (engine == nullptr) return false;
+    ++state_of(model).users;  // it stays
+  }
+  struct Release {
+    ModelPool& pool;
+    const ServedModel& model;
+    ~Release() {
+      {
+        const std::scoped_lock lock(pool.mutex_);
+        --pool.state_of(model).users;
+        ++pool.changes_;
+      }
+      pool.changed_.notify_all();
+    }
+  } release{*this, model};
+  work(*engine);
+  return true;
+}
+
+void ModelPool::set_keep_alive(const ServedModel& model, std::optional<std::chrono::milliseconds> time) {
+  {
+    const std::scoped_lock lock(mutex_);
+    state_of(model).keep_alive = time;
+    ++changes_;
+  }
+  changed_.notify_all();
+}
+
+void ModelPool::unload_idle_ones(const std::stop_token& stop) {
+  constexpr std::chrono::hours kNever(24);
+  std::unique_lock lock(mutex_);
+  while (!stop.stop_requested()) {
+    const auto now = Clock::now();
+    auto next = now + kNever;
+    std::vector<std::unique_ptr<Engine>> going;
+    for (size_t i = 0; i < models_.size(); ++i) {
+      if (!idle(i) || !states_[i].keep_alive) continue;
+      const auto until = states_[i].last_used + *states_[i].keep_alive;
+      if (until <= now) going.push_back(std::move(models_[i].engine));
+      next = std::min(next, std::max(until, now));
+    }
+    if (!going.empty()) {
+      lock.unlock();
+      going.clear();
+      lock.lock();
+      continue;
+    }
+    changed_.wait_until(lock, stop, next, [&, seen = changes_] { return changes_ != seen; });
+  }
+}
+
+ServedModels::~ServedModels() {
+  for (ServedModel* model : held_)
+    pool_.release(*model);
+}
+
+const ServedModel& ServedModels::known(const std::string& name) const {
+  if (const ServedModel* model = pool_.find(name)) return *model;
+  std::string list;
+  for (const ServedModel& model : all())
+    list += (list.empty() ? "" : ", ") + model.name;
   throw ApiError(404, fmt::format("there is no model \"{}\" here; known: {}", name.substr(0, 200), list), "model",
                  "model_not_found");
+}
+
+const ServedModel& ServedModels::find(const std::string& name) const {
+  known(name);  // or throws
+  ServedModel& model = *pool_.find(name);
+  if (std::ranges::find(held_, &model) != held_.end()) return model;
+  held_.reserve(held_.size() + 1);  // what was acquired must be written down
+  pool_.acquire(model, cancel_);
+  held_.push_back(&model);
+  return model;
 }
 
 PreparedPrompt ServedModels::prepare(const ServedModel& model, const ChatRequest& request) const {

@@ -1,11 +1,19 @@
-// The models of a server, found by the name that a request gives.
+// The models of a server, found by the name that a request gives; loaded when they are asked for and unloaded when they
+// are idle, or loaded for good.
 #pragma once
 
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
+#include <mutex>
+#include <optional>
 #include <span>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "base/json.h"
@@ -15,13 +23,16 @@
 namespace minicpm::server {
 
 struct ServedModel {
-  std::string name;  // what requests call it
-  std::unique_ptr<Engine> engine;
-  int64_t bytes = 0;                  // of its files
-  int64_t modified = 0;               // of its newest file, in seconds since 1970
-  std::filesystem::path folder = {};  // of Hugging Face's layout; empty for GGUF files
-  ModelSpec spec = {};                // what it was loaded from, and how
+  std::string name;                // what requests call it
+  std::unique_ptr<Engine> engine;  // null while it is not loaded
+  int64_t bytes = 0;               // of its files
+  int64_t modified = 0;            // of its newest file, in seconds since 1970
+  ModelSpec spec = {};             // what it is loaded from, and how
   EngineOptions options = {};
+  std::filesystem::path folder = {};  // of Hugging Face's layout; empty for GGUF files
+  std::string family = {};            // key of its version
+  bool gguf = false;
+  bool on_demand = false;  // loaded when a request asks for it
 
   const LoadedModel& model() const { return engine->model(); }
 };
@@ -29,22 +40,92 @@ struct ServedModel {
 /// Loads it under served_name(spec.model). Throws as Engine::load.
 ServedModel load_served_model(const ModelSpec& spec, const EngineOptions& options);
 
-/// "pico" and "ORG/NAME:FORMAT" for names, the last part of the path for a folder, the file's name without .gguf for a file.
+/// The same without its weights, which are loaded when a request asks for it. Throws Error as read_description.
+ServedModel describe_served_model(const ModelSpec& spec, const EngineOptions& options);
+
+/// "pico" and "ORG/NAME:FORMAT" for names, the last part of the path for a folder, the file's name without .gguf for a
+/// file.
 std::string served_name(const std::string& model);
 
-class ServedModels {
+struct PoolOptions {
+  /// How long a model that is loaded on demand stays without a request; nothing: until its room is needed.
+  std::optional<std::chrono::milliseconds> keep_alive = std::chrono::minutes(5);
+  /// Bytes that a model may need when it is loaded; unset: what the machine has available.
+  std::function<int64_t()> available_bytes;
+};
+
+/// What all requests share. Thread-safe.
+class ModelPool {
  public:
   /// At least one, with different names. Throws Error invalid_request.
-  explicit ServedModels(std::vector<ServedModel> models);
+  ModelPool(std::vector<ServedModel> models, PoolOptions options);
+  ~ModelPool();
+  ModelPool(const ModelPool&) = delete;
+  ModelPool& operator=(const ModelPool&) = delete;
 
-  /// The first for an empty name; NAME:latest is NAME, as Ollama calls it. Throws ApiError 404 with the list.
-  const ServedModel& find(const std::string& name) const;
+  /// Finds by name as ServedModels does, or null.
+  ServedModel* find(const std::string& name);
   std::span<const ServedModel> all() const { return models_; }
+  bool loaded(const ServedModel& model) const;
+  /// When it is unloaded if nobody asks for it; nothing: not by time.
+  std::optional<std::chrono::system_clock::time_point> expires(const ServedModel& model) const;
+
+  /// Loads the model unless it is loaded, making room by unloading models that nobody uses, the least recently used
+  /// first. It stays loaded until release(). Waits where another request is loading it. Throws Error as Engine::load,
+  /// out_of_memory when there is no room while others are used, and cancelled.
+  void acquire(ServedModel& model, const std::atomic<bool>* cancel);
+  void release(ServedModel& model);
+  /// Runs `work` with the engine of a model that is loaded, which does not count as a use; false if it is not loaded.
+  bool with_engine(const ServedModel& model, const std::function<void(const Engine&)>& work);
+  /// From now on, instead of the pool's own time; zero: as soon as nobody uses it.
+  void set_keep_alive(const ServedModel& model, std::optional<std::chrono::milliseconds> time);
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  struct State {
+    int users = 0;
+    bool loading = false;
+    Clock::time_point last_used = {};
+    std::optional<std::chrono::milliseconds> keep_alive;
+  };
+  State& state_of(const ServedModel& model) const;
+  bool idle(size_t index) const;
+  std::unique_ptr<Engine> take_idle();
+  void make_room(const ServedModel& model, std::unique_lock<std::mutex>& lock);
+  void unload_idle_ones(const std::stop_token& stop);
+
+  std::vector<ServedModel> models_;  // never moves: requests hold references
+  PoolOptions options_;
+  mutable std::mutex mutex_;
+  mutable std::vector<State> states_;  // one for each model, under mutex_; so are the engines of models on demand
+  uint64_t changes_ = 0;               // of what the janitor looks at, under mutex_
+  std::condition_variable_any changed_;
+  std::mutex loading_;  // one model at a time: what is available is known then
+  std::jthread janitor_;
+};
+
+/// The models as one request sees them: those it found stay loaded until it is over. Used by one thread.
+class ServedModels {
+ public:
+  explicit ServedModels(ModelPool& pool, const std::atomic<bool>* cancel = nullptr) : pool_(pool), cancel_(cancel) {}
+  ~ServedModels();
+  ServedModels(const ServedModels&) = delete;
+  ServedModels& operator=(const ServedModels&) = delete;
+
+  /// The first for an empty name; NAME:latest is NAME, as Ollama calls it. Loads it where it is not. Throws ApiError
+  /// 404 with the list, and as ModelPool::acquire.
+  const ServedModel& find(const std::string& name) const;
+  /// The same without loading it: only what does not need its engine may be used.
+  const ServedModel& known(const std::string& name) const;
+  std::span<const ServedModel> all() const { return pool_.all(); }
+  ModelPool& pool() const { return pool_; }
   /// For prompts without an answer: counting their tokens, showing them.
   PreparedPrompt prepare(const ServedModel& model, const ChatRequest& request) const;
 
  private:
-  std::vector<ServedModel> models_;
+  ModelPool& pool_;
+  const std::atomic<bool>* cancel_;
+  mutable std::vector<ServedModel*> held_;
 };
 
 }  // namespace minicpm::server

@@ -95,19 +95,16 @@ class Server::Api : public HttpApp {
   Api(const ServerOptions& options, std::vector<ServedModel> models)
       : options_(options),
         access_(options.access, is_loopback_host(options.http.host)),
-        models_(std::move(models)),
+        pool_(std::move(models), options.pool),
         media_(options.media),
-        live_(options.live),
-        context_{models_, media_, metrics_, access_, speakers_, options.version} {
-    context_.live = &live_;
-  }
+        live_(options.live) {}
 
   void set_gauges(std::function<Metrics::Gauges()> gauges) { gauges_ = std::move(gauges); }
 
   Admission admit(const HttpRequest& head) override;
   void handle(Exchange& exchange) override;
   HttpResponse error(const HttpRequest& request, int status, std::string_view message) override;
-  const ServedModels& models() const { return models_; }
+  std::span<const ServedModel> models() const { return pool_.all(); }
   void finished(const ExchangeSummary& summary) override;
 
  private:
@@ -119,13 +116,12 @@ class Server::Api : public HttpApp {
 
   const ServerOptions& options_;
   const Access access_;
-  const ServedModels models_;
+  ModelPool pool_;
   const WebPage page_;
   MediaShare media_;
   LiveShare live_;
   Metrics metrics_;
   Speakers speakers_;
-  ApiContext context_;
   std::function<Metrics::Gauges()> gauges_;
 };
 
@@ -154,10 +150,13 @@ Admission Server::Api::admit(const HttpRequest& head) {
 
 void Server::Api::run(Exchange& exchange) {
   const Route& route = find_route(exchange.request().method, exchange.request().path);
-  if (route.handler != nullptr) return route.handler(context_, exchange);
+  const ServedModels models(pool_, &exchange.cancelled());
+  ApiContext context{models, media_, metrics_, access_, speakers_, options_.version};
+  context.live = &live_;
+  if (route.handler != nullptr) return route.handler(context, exchange);
   if (route.path == "/") return exchange.send(page_.answer(exchange.request()));
   exchange.send({.content_type = "text/plain; version=0.0.4; charset=utf-8",
-                 .body = metrics_.text(gauges_()) + engine_metrics(models_.all())});
+                 .body = metrics_.text(gauges_()) + engine_metrics(pool_)});
 }
 
 void Server::Api::fail(Exchange& exchange, const ApiError& error) {
@@ -284,7 +283,7 @@ std::optional<HttpResponse> OfflineServer::answer(HttpRequest request, const std
   return cancel ? std::nullopt : exchange.take();
 }
 
-const ServedModels& OfflineServer::models() const {
+std::span<const ServedModel> OfflineServer::models() const {
   return api_->models();
 }
 

@@ -27,6 +27,7 @@ struct ServerOptions {
   LogFormat log_format = LogFormat::kOff;
   std::function<void(std::string_view)> log;  // gets lines without line breaks; called by several threads at once
   std::string version = "0";
+  PoolOptions pool;  // of models that are loaded on demand
 };
 
 /// Before models are loaded: whether the server may listen there. Throws Error refused for an address that other
@@ -38,7 +39,7 @@ std::vector<std::string> route_names();
 
 class Server {
  public:
-  /// Listens. Throws Error as check_exposure, HttpServer and ServedModels.
+  /// Listens. Throws Error as check_exposure, HttpServer and ModelPool.
   Server(ServerOptions options, std::vector<ServedModel> models);
   ~Server();
   Server(const Server&) = delete;
@@ -62,7 +63,7 @@ class Server {
 /// The same answers to the same requests, without a network: for work that is read from files.
 class OfflineServer {
  public:
-  /// Throws Error as ServedModels.
+  /// Throws Error as ModelPool.
   OfflineServer(ServerOptions options, std::vector<ServedModel> models);
   ~OfflineServer();
   OfflineServer(const OfflineServer&) = delete;
@@ -71,7 +72,7 @@ class OfflineServer {
   /// What the server would answer, errors included; who asks is not checked. May be called by several threads at once.
   /// Nothing if `cancel` is set before the answer is whole.
   std::optional<HttpResponse> answer(HttpRequest request, const std::atomic<bool>& cancel);
-  const ServedModels& models() const;
+  std::span<const ServedModel> models() const;
 
  private:
   ServerOptions options_;

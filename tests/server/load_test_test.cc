@@ -21,7 +21,7 @@ TEST_F(ApiTest, LoadTestReportsThroughputAndLatencies) {
   EXPECT_EQ(report["answered"], 7);
   EXPECT_EQ(report["errors"], 0);
   EXPECT_GE(report["completion_tokens"].get<int>(), 7);
-  EXPECT_GT(report["prompt_tokens"].get<int>(), 7 * 64);  // pictures count
+  EXPECT_GT(report["prompt_tokens"].get<int>(), 7 * 40);  // the picture counts, which the text alone would not reach
   EXPECT_GT(report["completion_tokens_per_second"].get<double>(), 0);
   for (const char* key : {"time_to_first_token_ms", "answer_ms"}) {
     const double median = report[key]["p50"].get<double>(), tail = report[key]["p99"].get<double>();
