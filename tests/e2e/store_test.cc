@@ -16,6 +16,7 @@ class HubTest : public ModelTest {
     return minicpm(words, {.env = {{"HF_ENDPOINT", hub.url()},
                                    {"HF_HOME", (folder_ / "home").string()},
                                    {"HF_HUB_CACHE", ""},
+                                   {"HF_HUB_OFFLINE", ""},
                                    {"HF_TOKEN", token},
                                    {"no_proxy", "127.0.0.1"}}});
   }

@@ -186,7 +186,8 @@ TEST_F(StoreTest, AnInterruptedPullCanBeRemoved) {
 TEST(HubSettings, FromTheEnvironment) {
   std::string form = (fs::temp_directory_path() / "minicpm-home-XXXXXX").string();
   const fs::path home = mkdtemp(form.data());
-  for (const char* name : {"HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_TOKEN_PATH", "HF_ENDPOINT", "HF_HUB_OFFLINE"})
+  for (const char* name :
+       {"HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_TOKEN_PATH", "HF_ENDPOINT", "HF_HUB_OFFLINE", "HF_HUB_CACHE"})
     unsetenv(name);
   setenv("HF_HOME", home.c_str(), 1);
   std::ofstream(home / "token") << "hf_of_file\n";
