@@ -245,7 +245,10 @@ void StepLoop::publish(Job& job) {
   job.begun = job.begun || job.sampled || job.ended;
   job.sampled.reset();
   if (job.ended) job.finished = job.ended;
-  if (job.error) job.finished = FinishReason::kStop;
+  if (job.error) {  // what it holds may be all that the others lack
+    job.finished = FinishReason::kStop;
+    job.after = After::kRelease;
+  }
   if (!job.finished && job.cancelled()) job.finished = FinishReason::kCancelled;
   if (job.finished || job.leaving) withdraw(job);
 }

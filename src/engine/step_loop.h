@@ -29,7 +29,8 @@ class StepLoop {
 
   /// What becomes of a sequence when its caller has what was wanted, however that ends: it stays with the caller, who
   /// gives it back one day; or what it computed is kept for prompts with the same beginning; or its blocks are freed.
-  /// Blocks that stay with a caller are lost to the others, who fail where they do not suffice.
+  /// Blocks that stay with a caller are lost to the others, who fail where they do not suffice; none stay with one who
+  /// failed.
   enum class After { kStay, kKeep, kRelease };
 
   /// Computes what is pending of `sequence`. Nothing if cancelled.
