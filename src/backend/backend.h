@@ -96,7 +96,8 @@ class Backend {
 
   /// Causal attention of q [rows, heads, head_dim] over the cached keys: row r of sequence s sees positions
   /// 0..positions[r]. Query head h reads key head h / (heads / kv_heads). Softmax in f32. out: same shape as q.
-  virtual void attention_paged(Tensor out, Tensor q, const KvLayer& kv, const Batch& batch, float scale) = 0;
+  virtual void attention_paged(Tensor out, Tensor q, const KvLayer& kv, const Batch& batch, float scale,
+                               Precision precision) = 0;
 
   /// Full attention inside each group: rows [q_starts[g], q_starts[g+1]) of q see rows [k_starts[g], k_starts[g+1]) of
   /// k and v. q [q_rows, heads, head_dim], k and v [k_rows, heads, head_dim]; rows may be strided. Softmax in f32.

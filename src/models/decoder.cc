@@ -146,6 +146,13 @@ ops::Pair Decoder::rope_table(Context& ctx, const Batch& batch) const {
   return result;
 }
 
+// Attention may multiply in bf16 where the products around it round as coarsely: block formats take int8 activations,
+// bf16 weights take bf16 ones. Models in f16 and f32 keep f32.
+static Precision attention_precision(Precision precision, DType weights) {
+  const bool coarse = info(weights).is_quantised || weights == DType::kBF16;
+  return precision == Precision::kFast && coarse ? Precision::kHalf : precision;
+}
+
 void Decoder::layer(Context& ctx, int64_t index, Tensor x, const KvLayer& kv, const Batch& batch,
                     const ops::Pair& cos_sin) const {
   ArenaScope scratch(ctx.arena);  // only x survives the layer
@@ -167,7 +174,7 @@ void Decoder::layer(Context& ctx, int64_t index, Tensor x, const KvLayer& kv, co
   ops::rope_(ctx, q, cos_sin, config_.rope_style);
   ops::rope_(ctx, k, cos_sin, config_.rope_style);
   ops::kv_write(ctx, kv, k, v, batch);
-  const Tensor a = ops::attention(ctx, q, kv, batch, scale);
+  const Tensor a = ops::attention(ctx, q, kv, batch, scale, attention_precision(ctx.precision, w.q.dtype));
   ops::accumulate(ctx, x, ops::linear(ctx, ops::merge_heads(a), w.o), config_.residual_scale);
 
   // x += down(silu(gate(h)) * up(h)), h = rms_norm(x)

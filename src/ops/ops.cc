@@ -192,11 +192,11 @@ void kv_write(Context& ctx, const KvLayer& kv, Tensor k, Tensor v, const Batch& 
   ctx.backend.kv_write(kv, k, v, batch);
 }
 
-Tensor attention(Context& ctx, Tensor q, const KvLayer& kv, const Batch& batch, float scale) {
+Tensor attention(Context& ctx, Tensor q, const KvLayer& kv, const Batch& batch, float scale, Precision precision) {
   check_dense(q);
   MINICPM_CHECK(q.rank == 3 && q.dims[0] == batch.rows() && q.dims[2] == kv.head_dim && q.dims[1] % kv.kv_heads == 0);
   Tensor out = like(ctx, q);
-  ctx.backend.attention_paged(out, q, kv, batch, scale);
+  ctx.backend.attention_paged(out, q, kv, batch, scale, precision);
   return out;
 }
 

@@ -59,8 +59,8 @@ Pair rope_table(Context& ctx, std::span<const int32_t> positions, std::span<cons
 void rope_(Context& ctx, Tensor x, const Pair& cos_sin, RopeStyle style);
 
 void kv_write(Context& ctx, const KvLayer& kv, Tensor k, Tensor v, const Batch& batch);
-/// Causal attention over the cache: q [rows, heads, head_dim] -> same shape.
-Tensor attention(Context& ctx, Tensor q, const KvLayer& kv, const Batch& batch, float scale);
+/// Causal attention over the cache: q [rows, heads, head_dim] -> same shape. `precision` instead of the context's.
+Tensor attention(Context& ctx, Tensor q, const KvLayer& kv, const Batch& batch, float scale, Precision precision);
 /// Full attention inside groups of rows; see Backend::attention_varlen.
 Tensor attention(Context& ctx, Tensor q, Tensor k, Tensor v, std::span<const int64_t> q_starts,
                  std::span<const int64_t> k_starts, float scale);

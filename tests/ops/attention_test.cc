@@ -212,18 +212,19 @@ TEST_P(AttentionOps, PagedMatchesTheDefinition) {
   for (const PagedCase& c : kPagedCases) {
     PagedData data(c, random);
     const float scale = 1.0f / std::sqrt(static_cast<float>(c.head_dim));
-    const auto op = [&](void* k, void* v, DType dtype) {
+    const auto op = [&](void* k, void* v, DType dtype, Precision precision) {
       return run(std::vector<float>(data.q.size()), [&](Backend& b, float* out) {
         const Tensor q(data.q.data(), DType::kF32, {data.row_starts.back(), c.heads, c.head_dim});
         Tensor to = q;
         to.data = out;
         b.attention_paged(to, q, {k, v, dtype, data.num_blocks, c.kv_heads, c.block_tokens, c.head_dim}, data.batch(),
-                          scale);
+                          scale, precision);
       });
     };
     const std::string what = fmt::format("{} heads over {}, head_dim {}, {} sequences, seed {}", c.heads, c.kv_heads,
                                          c.head_dim, c.sequences.size(), kSeed);
-    EXPECT_LE(relative_error(op(data.k.data(), data.v.data(), DType::kF32), data.reference(c, scale)), kLimit) << what;
+    const auto f32 = op(data.k.data(), data.v.data(), DType::kF32, Precision::kExact);
+    EXPECT_LE(relative_error(f32, data.reference(c, scale)), kLimit) << what;
 
     std::vector<uint16_t> k16(data.k.size()), v16(data.v.size());
     for (size_t i = 0; i < data.k.size(); ++i) {
@@ -232,8 +233,10 @@ TEST_P(AttentionOps, PagedMatchesTheDefinition) {
       data.k[i] = f16_to_f32(k16[i]);  // the reference reads what the cache holds
       data.v[i] = f16_to_f32(v16[i]);
     }
-    EXPECT_LE(relative_error(op(k16.data(), v16.data(), DType::kF16), data.reference(c, scale)), kLimit)
-        << what << ", f16";
+    const auto f16 = op(k16.data(), v16.data(), DType::kF16, Precision::kFast);
+    EXPECT_LE(relative_error(f16, data.reference(c, scale)), kLimit) << what << ", f16";
+    const auto halves = op(k16.data(), v16.data(), DType::kF16, Precision::kHalf);
+    EXPECT_LE(relative_error(halves, data.reference(c, scale)), kHalfLimit) << what << ", f16 in bf16";
   }
 }
 
@@ -243,7 +246,7 @@ TEST_P(AttentionOps, PromptInChunksGivesTheSameBits) {
   const PagedCase c = {{{70, 150}}, 4, 2, 64, 32};
   PagedData data(c, random);
   const KvLayer kv = {data.k.data(), data.v.data(), DType::kF32, data.num_blocks, 2, 32, 64};
-  const auto part = [&](Backend& b, float* out, int64_t begin, int64_t end) {
+  const auto part = [&](Backend& b, float* out, int64_t begin, int64_t end, Precision precision) {
     const std::vector<int64_t> row_starts = {0, end - begin}, lengths = {70 + end};
     const Batch batch = {std::span(data.positions).subspan(begin, end - begin),
                          row_starts,
@@ -252,14 +255,17 @@ TEST_P(AttentionOps, PromptInChunksGivesTheSameBits) {
                          data.block_starts,
                          {}};
     const Tensor q(data.q.data(), DType::kF32, {150, 4, 64}), o(out, DType::kF32, {150, 4, 64});
-    b.attention_paged(o.slice(begin, end), q.slice(begin, end), kv, batch, 0.125f);
+    b.attention_paged(o.slice(begin, end), q.slice(begin, end), kv, batch, 0.125f, precision);
   };
-  const auto whole = run(std::vector<float>(data.q.size()), [&](Backend& b, float* out) { part(b, out, 0, 150); });
-  const auto chunked = run(std::vector<float>(data.q.size()), [&](Backend& b, float* out) {
-    part(b, out, 0, 50);
-    part(b, out, 50, 150);
-  });
-  EXPECT_TRUE(same_bits(whole, chunked)) << "seed " << kSeed;
+  for (const Precision precision : {Precision::kExact, Precision::kHalf}) {
+    const auto whole =
+        run(std::vector<float>(data.q.size()), [&](Backend& b, float* out) { part(b, out, 0, 150, precision); });
+    const auto chunked = run(std::vector<float>(data.q.size()), [&](Backend& b, float* out) {
+      part(b, out, 0, 50, precision);
+      part(b, out, 50, 150, precision);
+    });
+    EXPECT_TRUE(same_bits(whole, chunked)) << "seed " << kSeed;
+  }
 }
 
 }  // namespace

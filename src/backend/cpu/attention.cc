@@ -24,6 +24,10 @@ constexpr int64_t kCombineBytes = 64 << 10;
 // Queries and sums of a tile in f32 may take this much of the L2 cache.
 constexpr int64_t kTileBytes = 256 << 10;
 
+bool in_halves(Precision precision) {
+  return precision == Precision::kHalf || precision == Precision::kInt8;
+}
+
 /// Rows [begin, begin + rows) of one head in [rows, heads, head_dim].
 class StridedKeys final : public KeySource {
  public:
@@ -103,6 +107,7 @@ struct Attention::PagedCall {
   const KvLayer& kv;
   const Batch& batch;
   float scale;
+  bool half;
 
   int64_t group() const { return q.dims[1] / kv.kv_heads; }
   int64_t head_dim() const { return kv.head_dim; }
@@ -177,8 +182,8 @@ int64_t Attention::plan_parts(const PagedCall& call, int64_t sequence) {
   return queries * (d + kPartKeys);
 }
 
-void Attention::paged(Tensor out, Tensor q, const KvLayer& kv, const Batch& batch, float scale) {
-  const PagedCall call = {out, q, kv, batch, scale};
+void Attention::paged(Tensor out, Tensor q, const KvLayer& kv, const Batch& batch, float scale, Precision precision) {
+  const PagedCall call = {out, q, kv, batch, scale, in_halves(precision)};
   plan(call);
   pool_.run(static_cast<int64_t>(tasks_.size()), [&](int64_t i, int worker) {
     const Task& task = tasks_[static_cast<size_t>(i)];
@@ -216,6 +221,7 @@ void Attention::run_paged_tile(const PagedCall& call, const Task& task, int work
   tile.keys = call.keys(task.first_row, task.rows);
   tile.positions = call.batch.positions.data() + task.first_row;
   tile.scale = call.scale;
+  tile.half = call.half;
   const PagedKeys keys(kernels_, call.kv, call.blocks(task), task.head);
   run_tile(kernels_, tile, keys, scratch_[static_cast<size_t>(worker)].data());
 }
@@ -322,7 +328,7 @@ void Attention::varlen(Tensor out, Tensor q, Tensor k, Tensor v, std::span<const
     tile.head_dim = d;
     tile.keys = k_starts[static_cast<size_t>(task.group) + 1] - first_key;
     tile.scale = scale;
-    tile.half = precision == Precision::kHalf || precision == Precision::kInt8;
+    tile.half = in_halves(precision);
     run_tile(kernels_, tile, StridedKeys(k, v, first_key, task.head), scratch_[static_cast<size_t>(worker)].data());
   });
 }

@@ -27,7 +27,7 @@ class Attention {
   Attention(ThreadPool& pool, const KernelTable& kernels);
 
   /// As in Backend.
-  void paged(Tensor out, Tensor q, const KvLayer& kv, const Batch& batch, float scale);
+  void paged(Tensor out, Tensor q, const KvLayer& kv, const Batch& batch, float scale, Precision precision);
   void varlen(Tensor out, Tensor q, Tensor k, Tensor v, std::span<const int64_t> q_starts,
               std::span<const int64_t> k_starts, float scale, Precision precision);
 

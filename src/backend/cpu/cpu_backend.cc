@@ -139,8 +139,9 @@ void CpuBackend::kv_write(const KvLayer& kv, Tensor k, Tensor v, const Batch& ba
   });
 }
 
-void CpuBackend::attention_paged(Tensor out, Tensor q, const KvLayer& kv, const Batch& batch, float scale) {
-  attention_.paged(out, q, kv, batch, scale);
+void CpuBackend::attention_paged(Tensor out, Tensor q, const KvLayer& kv, const Batch& batch, float scale,
+                                 Precision precision) {
+  attention_.paged(out, q, kv, batch, scale, precision);
 }
 
 void CpuBackend::attention_varlen(Tensor out, Tensor q, Tensor k, Tensor v, std::span<const int64_t> q_starts,

@@ -33,7 +33,8 @@ class CpuBackend final : public Backend {
   void silu_mul(Tensor out, Tensor gate, Tensor up) override;
   void rope(Tensor x, Tensor cos, Tensor sin, RopeStyle style) override;
   void kv_write(const KvLayer& kv, Tensor k, Tensor v, const Batch& batch) override;
-  void attention_paged(Tensor out, Tensor q, const KvLayer& kv, const Batch& batch, float scale) override;
+  void attention_paged(Tensor out, Tensor q, const KvLayer& kv, const Batch& batch, float scale,
+                       Precision precision) override;
   void attention_varlen(Tensor out, Tensor q, Tensor k, Tensor v, std::span<const int64_t> q_starts,
                         std::span<const int64_t> k_starts, float scale, Precision precision) override;
   void scatter_rows(Tensor dst, std::span<const int64_t> dst_rows, Tensor src) override;
