@@ -146,11 +146,10 @@ ops::Pair Decoder::rope_table(Context& ctx, const Batch& batch) const {
   return result;
 }
 
-// Attention may multiply in bf16 where the products around it round as coarsely: block formats take int8 activations,
-// bf16 weights take bf16 ones. Models in f16 and f32 keep f32.
+// Attention may multiply in bf16 where the products around it round more coarsely: activations of block formats are
+// int8. Other models keep f32.
 static Precision attention_precision(Precision precision, DType weights) {
-  const bool coarse = info(weights).is_quantised || weights == DType::kBF16;
-  return precision == Precision::kFast && coarse ? Precision::kHalf : precision;
+  return precision == Precision::kFast && info(weights).is_quantised ? Precision::kHalf : precision;
 }
 
 void Decoder::layer(Context& ctx, int64_t index, Tensor x, const KvLayer& kv, const Batch& batch,
