@@ -3,6 +3,8 @@
 
 // ---- block formats, int8 activations -------------------------------------------------------------------------------
 
+constexpr int kRowsAtOnce = 4;  // three sums of each fit into 16 registers; AVX2 spills some
+
 /// Three sums per row that become one at the end: products of even and odd steps, and those of offsets or minima.
 struct BlockSums {
   Sums even, odd, mins;
@@ -46,53 +48,58 @@ MINICPM_INLINE void load_block(const uint8_t* block, Codes (&codes)[kSteps], flo
                      MINICPM_BODY { codes[decltype(step)::value] = L::template codes<decltype(step)::value>(block); });
 }
 
-template <class L>
-void gemv_q8_one(const ProductArgs& args) {
+/// One column for kRows rows of activations, whose sums stay in registers. A row's result does not depend on the
+/// others.
+template <class L, int kRows>
+MINICPM_INLINE void gemv_q8_column(const ProductArgs& args, const RowBlocks<L>& weights, int64_t first_row,
+                                   float* out) {
   alignas(64) float d[16], m[16];
-  const auto* x = static_cast<const ActBlock*>(args.x);
+  const uint8_t* x = static_cast<const uint8_t*>(args.x) + first_row * args.x_stride;
+  BlockSums sums[kRows];
+  unroll<kRows>([&](auto r) MINICPM_BODY { sums[decltype(r)::value] = {zero_sums(), zero_sums(), zero_sums()}; });
+  for (int64_t i = 0; i < weights.count(); ++i, x += sizeof(ActBlock)) {
+    Codes codes[kSteps];
+    load_block<L>(weights.block(i), codes, d, m);
+    unroll<kRows>([&](auto row) MINICPM_BODY {
+      constexpr int r = decltype(row)::value;
+      add_block<L>(sums[r], codes, d, m, *reinterpret_cast<const ActBlock*>(x + r * args.x_stride));
+    });
+  }
+  unroll<kRows>([&](auto row) MINICPM_BODY {
+    constexpr int r = decltype(row)::value;
+    out[(first_row + r) * args.out_stride] = total<L>(sums[r]);
+  });
+}
+
+/// Rows come kRowsAtOnce at a time: after the first ones a column's weights are in the L1 cache.
+template <class L, int kRows>
+void gemv_q8_columns(const ProductArgs& args) {
   RowBlocks<L> weights(args.k);
   for (int64_t col = 0; col < args.cols; ++col) {
     weights.set_row(args.w + col * args.w_stride);
-    BlockSums sums = {zero_sums(), zero_sums(), zero_sums()};
-    for (int64_t i = 0; i < weights.count(); ++i) {
-      Codes codes[kSteps];
-      load_block<L>(weights.block(i), codes, d, m);
-      add_block<L>(sums, codes, d, m, x[i]);
-    }
-    args.out[col] = total<L>(sums) + (args.bias != nullptr ? args.bias[col] : 0.0f);
+    float* out = args.out + col;
+    int64_t row = 0;
+    for (; row + kRowsAtOnce <= args.rows; row += kRowsAtOnce)
+      gemv_q8_column<L, kRowsAtOnce>(args, weights, row, out);
+    if constexpr (kRows > 0) gemv_q8_column<L, kRows>(args, weights, row, out);
+    if (args.bias == nullptr) continue;
+    for (row = 0; row < args.rows; ++row)
+      out[row * args.out_stride] += args.bias[col];
   }
 }
 
-template <class L>
-void gemv_q8_many(const ProductArgs& args) {
-  alignas(64) float d[16], m[16];
-  BlockSums sums[kMaxGemvRows];
-  RowBlocks<L> weights(args.k);
-  for (int64_t col = 0; col < args.cols; ++col) {
-    weights.set_row(args.w + col * args.w_stride);
-    for (int64_t r = 0; r < args.rows; ++r)
-      sums[r] = {zero_sums(), zero_sums(), zero_sums()};
-    for (int64_t i = 0; i < weights.count(); ++i) {
-      Codes codes[kSteps];
-      load_block<L>(weights.block(i), codes, d, m);
-      for (int64_t r = 0; r < args.rows; ++r) {
-        const auto* x = reinterpret_cast<const ActBlock*>(static_cast<const uint8_t*>(args.x) + r * args.x_stride);
-        add_block<L>(sums[r], codes, d, m, x[i]);
-      }
-    }
-    const float bias = args.bias != nullptr ? args.bias[col] : 0.0f;
-    for (int64_t r = 0; r < args.rows; ++r)
-      args.out[r * args.out_stride + col] = total<L>(sums[r]) + bias;
-  }
-}
-
-/// Requires 1 <= rows <= kMaxGemvRows.
 template <class L>
 void gemv_q8(const ProductArgs& args) {
-  if (args.rows == 1) {
-    gemv_q8_one<L>(args);
-  } else {
-    gemv_q8_many<L>(args);
+  static_assert(kRowsAtOnce == 4);
+  switch (args.rows % kRowsAtOnce) {
+    case 0:
+      return gemv_q8_columns<L, 0>(args);
+    case 1:
+      return gemv_q8_columns<L, 1>(args);
+    case 2:
+      return gemv_q8_columns<L, 2>(args);
+    default:
+      return gemv_q8_columns<L, 3>(args);
   }
 }
 

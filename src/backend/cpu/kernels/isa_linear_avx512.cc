@@ -10,7 +10,7 @@ namespace {
 // 32 registers. int8: 12 int32 and 12 f32 sums; dense: 24 sums.
 constexpr int kQ8Rows = 6, kQ8Vecs = 2;
 constexpr int kDenseRows = 6, kDenseVecs = 4;
-constexpr int kQ8GemvRows = 3, kDenseGemvRows = 6;
+constexpr int kQ8GemvRows = 4, kDenseGemvRows = 6;
 
 // Each builds on those before it.
 // clang-format off
