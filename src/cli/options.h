@@ -47,6 +47,7 @@ struct Options {
   std::string isa;
   std::string media_type;
   bool exact = false;
+  bool half = false;
 
   bool json = false;
   bool verbose = false;

@@ -31,7 +31,9 @@ EngineOptions engine_options(const Options& options) {
   engine.backend = {.num_threads = static_cast<int>(options.threads.value_or(0)), .isa = options.isa};
   engine.context_tokens = options.context.value_or(0);
   if (options.kv_type == "f32") engine.kv_type = DType::kF32;
+  if (options.exact && options.half) fail(ErrorCode::kInvalidRequest, "--exact and --half contradict each other");
   if (options.exact) engine.precision = Precision::kExact;
+  if (options.half) engine.precision = Precision::kHalf;
   if (options.media_type == "int8") engine.media_precision = Precision::kInt8;
   if (options.media_type == "f32") engine.media_precision = Precision::kExact;
   return engine;

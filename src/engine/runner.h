@@ -20,7 +20,7 @@ struct StepLogits {
 
 /// Towers and encoders run in bf16 in the official code; exact stays exact.
 inline Precision choose_media_precision(Precision precision, Precision wanted = Precision::kHalf) {
-  return precision == Precision::kFast ? wanted : precision;
+  return precision == Precision::kExact ? precision : wanted;
 }
 
 struct RunnerOptions {

@@ -67,6 +67,12 @@ TEST_F(RunTest, AnswersDoNotDependOnThreads) {
   }
 }
 
+TEST_F(RunTest, PrecisionsAreAChoice) {
+  for (const char* precision : {"--exact", "--half"})
+    EXPECT_FALSE(run(hf_, {"-p", "Hello", "--greedy", precision}).at("tokens").empty()) << precision;
+  expect_error(minicpm({"run", hf_, "-p", "Hello", "--exact", "--half"}), 2, "contradict each other");
+}
+
 TEST_F(RunTest, BothLayoutsAnswer) {
   const std::string picture = write_picture("p.bmp", 300, 200);
   for (const std::string& model : {hf_, gguf_}) {
