@@ -40,7 +40,7 @@ struct Batch {
 struct KvLayer {
   void* k = nullptr;
   void* v = nullptr;
-  DType dtype = DType::kF16;  // f16 or f32
+  DType dtype = DType::kF16;  // f32, f16, bf16, or q8_0 where head_dim is a multiple of 32
   int64_t num_blocks = 0;
   int64_t kv_heads = 0;
   int64_t block_tokens = 0;

@@ -357,11 +357,13 @@ constexpr std::array kOptions = {
     OptionRow{"run serve live transcribe speak batch plan bench", "-c,--context", "N", kMachine, &Options::context,
               "tokens of context to make room for; default: the model's limit, at most 8192", kFree, 1,
               std::numeric_limits<int32_t>::max()},
-    OptionRow{"run serve live transcribe speak batch plan bench", "--kv-type", "f16|f32", kMachine, &Options::kv_type,
-              "number format of the KV cache; default: f16"},
-    OptionRow{"run serve transcribe batch bench", "--media-type", "bf16|int8|f32", kMachine, &Options::media_type,
-              "numbers in which pictures and sound are encoded; int8 is faster and about 2 % off; default: bf16, as the "
-              "models' authors do"},
+    OptionRow{"run serve live transcribe speak batch plan bench", "--cache-type,--kv-type", "f16|bf16|q8_0|f32",
+              kMachine, &Options::kv_type,
+              "number format of the KV cache; q8_0 takes about half the room of f16; default: f16"},
+    OptionRow{
+        "run serve transcribe batch bench", "--media-type", "bf16|int8|f32", kMachine, &Options::media_type,
+        "numbers in which pictures and sound are encoded; int8 is faster and about 2 % off; default: bf16, as the "
+        "models' authors do"},
     OptionRow{"run serve live transcribe speak batch bench", "--exact", "", kMachine, &Options::exact,
               "compute in f32 throughout: slower, closest to the reference"},
     OptionRow{"run serve live transcribe speak batch bench", "--half", "", kMachine, &Options::half,

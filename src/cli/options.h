@@ -43,7 +43,7 @@ struct Options {
   bool greedy = false;
 
   std::optional<int64_t> threads, context;
-  std::string kv_type;  // "f16", "f32" or empty
+  std::string kv_type;  // name of a format in lower case, or empty
   std::string isa;
   std::string media_type;
   bool exact = false;

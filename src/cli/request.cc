@@ -31,6 +31,8 @@ EngineOptions engine_options(const Options& options) {
   engine.backend = {.num_threads = static_cast<int>(options.threads.value_or(0)), .isa = options.isa};
   engine.context_tokens = options.context.value_or(0);
   if (options.kv_type == "f32") engine.kv_type = DType::kF32;
+  if (options.kv_type == "bf16") engine.kv_type = DType::kBF16;
+  if (options.kv_type == "q8_0") engine.kv_type = DType::kQ8_0;
   if (options.exact && options.half) fail(ErrorCode::kInvalidRequest, "--exact and --half contradict each other");
   if (options.exact) engine.precision = Precision::kExact;
   if (options.half) engine.precision = Precision::kHalf;

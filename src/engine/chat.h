@@ -31,7 +31,7 @@ struct EngineOptions {
   int64_t context_tokens = 0;  // of one sequence at most; 0: the model's limit, at most the next
   int64_t default_context = 8192;
   int64_t cache_tokens = 0;     // room in the KV cache over all sequences; 0: that of one
-  DType kv_type = DType::kF16;  // f16 or f32
+  DType kv_type = DType::kF16;  // of the KV cache: f16, bf16, q8_0 or f32
   int64_t prefill_chunk = 512;  // prompt tokens per step
   Precision precision = Precision::kFast;
   Precision media_precision = Precision::kHalf;  // of towers and encoders, unless precision is exact

@@ -2,6 +2,7 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "base/checked.h"
@@ -40,6 +41,13 @@ void BlockPool::release(int32_t block) {
 }
 
 int64_t KvCache::bytes_for(const DecoderConfig& config, DType dtype, int64_t tokens) {
+  if (std::ranges::find(kCacheTypes, dtype) == kCacheTypes.end()) {
+    fail(ErrorCode::kInvalidRequest, "the KV cache is held in f32, f16, bf16 or q8_0, not in {}", name(dtype));
+  }
+  if (config.head_dim % info(dtype).block_elements != 0) {
+    fail(ErrorCode::kUnsupported, "a KV cache in {} needs heads of a multiple of {} values; this model's have {}",
+         name(dtype), info(dtype).block_elements, config.head_dim);
+  }
   // Two of each (k and v); sizes were limited when the configuration was read, so only the token count can be large.
   const uint64_t per_block = 2ull * static_cast<uint64_t>(config.num_layers) *
                              static_cast<uint64_t>(row_bytes(dtype, config.kv_dim * kBlockTokens));

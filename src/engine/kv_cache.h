@@ -1,6 +1,7 @@
 // Keys and values of all sequences in fixed blocks, shared by reference count.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -13,6 +14,9 @@
 namespace minicpm {
 
 inline constexpr int64_t kBlockTokens = 32;
+
+/// What keys and values may be held in; q8_0 where head_dim is a multiple of 32.
+inline constexpr std::array kCacheTypes = {DType::kF16, DType::kBF16, DType::kQ8_0, DType::kF32};
 
 /// Bookkeeping of block numbers: pure, testable without a model.
 class BlockPool {
@@ -38,7 +42,8 @@ class BlockPool {
 /// written.
 class KvCache {
  public:
-  /// Room for `tokens` tokens. Throws Error out_of_memory.
+  /// Room for `tokens` tokens. Throws Error out_of_memory; invalid_request or unsupported for a type that is none of
+  /// kCacheTypes or that the heads do not fit.
   KvCache(const DecoderConfig& config, DType dtype, int64_t tokens);
   ~KvCache();
   KvCache(const KvCache&) = delete;
@@ -50,7 +55,7 @@ class KvCache {
   /// Copies the content of one block, all layers.
   void copy_block(int32_t from, int32_t to);
 
-  /// Bytes that `tokens` tokens take, rounded up to blocks.
+  /// Bytes that `tokens` tokens take, rounded up to blocks. Throws as the constructor does.
   static int64_t bytes_for(const DecoderConfig& config, DType dtype, int64_t tokens);
 
  private:

@@ -170,13 +170,15 @@ std::vector<DemoLine> demo_lines() {
   return lines;
 }
 
-class PicoTest : public ::testing::TestWithParam<const char*> {};
+/// What stands behind `run`.
+class PicoTest : public ::testing::TestWithParam<std::vector<std::string>> {};
 
 TEST_P(PicoTest, AnswersTheQuestionsOfTheDemo) {
   const std::vector<DemoLine> lines = demo_lines();
   ASSERT_EQ(lines.size(), 6u);
   for (const DemoLine& line : lines) {
-    std::vector<std::string> command = {"run", GetParam(), "--greedy", "-n", "64", "-p", line.question};
+    std::vector<std::string> command = {"run", "--greedy", "-n", "64", "-p", line.question};
+    command.insert(command.begin() + 1, GetParam().begin(), GetParam().end());
     std::istringstream files(line.files);
     for (std::string file; files >> file;) {
       const bool video = file.ends_with(".mp4");
@@ -189,7 +191,11 @@ TEST_P(PicoTest, AnswersTheQuestionsOfTheDemo) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Layouts, PicoTest, ::testing::Values("pico", "pico:q8_0"));
+using Words = std::vector<std::string>;
+INSTANTIATE_TEST_SUITE_P(Layouts, PicoTest, ::testing::Values(Words{"pico"}, Words{"pico:q8_0"}));
+INSTANTIATE_TEST_SUITE_P(CacheTypes, PicoTest,
+                         ::testing::Values(Words{"pico", "--cache-type", "f32"}, Words{"pico", "--cache-type", "bf16"},
+                                           Words{"pico", "--cache-type", "q8_0"}));
 
 }  // namespace
 }  // namespace minicpm::e2e

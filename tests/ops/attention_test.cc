@@ -2,8 +2,8 @@
 #include <algorithm>
 #include <numeric>
 
-#include "base/half.h"
 #include "conformance.h"
+#include "quant/format.h"
 
 namespace minicpm {
 namespace {
@@ -207,36 +207,73 @@ struct PagedData {
   }
 };
 
+/// The values in that format; they become what the format makes of them.
+std::vector<std::byte> in_format(DType dtype, std::vector<float>& values) {
+  const auto n = static_cast<int64_t>(values.size());
+  std::vector<std::byte> bytes(static_cast<size_t>(row_bytes(dtype, n)));
+  quantize_row(dtype, values.data(), bytes.data(), n);
+  dequantize_row(dtype, bytes.data(), values.data(), n);
+  return bytes;
+}
+
 TEST_P(AttentionOps, PagedMatchesTheDefinition) {
   Random random;
   for (const PagedCase& c : kPagedCases) {
     PagedData data(c, random);
     const float scale = 1.0f / std::sqrt(static_cast<float>(c.head_dim));
-    const auto op = [&](void* k, void* v, DType dtype, Precision precision) {
+    const auto op = [&](const void* k, const void* v, DType dtype, Precision precision) {
       return run(std::vector<float>(data.q.size()), [&](Backend& b, float* out) {
         const Tensor q(data.q.data(), DType::kF32, {data.row_starts.back(), c.heads, c.head_dim});
         Tensor to = q;
         to.data = out;
-        b.attention_paged(to, q, {k, v, dtype, data.num_blocks, c.kv_heads, c.block_tokens, c.head_dim}, data.batch(),
-                          scale, precision);
+        const KvLayer kv = {const_cast<void*>(k), const_cast<void*>(v), dtype,     data.num_blocks,
+                            c.kv_heads,           c.block_tokens,       c.head_dim};
+        b.attention_paged(to, q, kv, data.batch(), scale, precision);
       });
     };
     const std::string what = fmt::format("{} heads over {}, head_dim {}, {} sequences, seed {}", c.heads, c.kv_heads,
                                          c.head_dim, c.sequences.size(), kSeed);
-    const auto f32 = op(data.k.data(), data.v.data(), DType::kF32, Precision::kExact);
-    EXPECT_LE(relative_error(f32, data.reference(c, scale)), kLimit) << what;
-
-    std::vector<uint16_t> k16(data.k.size()), v16(data.v.size());
-    for (size_t i = 0; i < data.k.size(); ++i) {
-      k16[i] = f32_to_f16(data.k[i]);
-      v16[i] = f32_to_f16(data.v[i]);
-      data.k[i] = f16_to_f32(k16[i]);  // the reference reads what the cache holds
-      data.v[i] = f16_to_f32(v16[i]);
+    for (const DType dtype : {DType::kF32, DType::kF16, DType::kBF16, DType::kQ8_0}) {
+      if (c.head_dim % info(dtype).block_elements != 0) continue;
+      // The reference reads what the cache holds.
+      const std::vector<std::byte> k = in_format(dtype, data.k), v = in_format(dtype, data.v);
+      for (const auto& [precision, limit] : {std::pair(Precision::kFast, kLimit), {Precision::kHalf, kHalfLimit}}) {
+        EXPECT_LE(relative_error(op(k.data(), v.data(), dtype, precision), data.reference(c, scale)), limit)
+            << what << ", " << name(dtype);
+      }
     }
-    const auto f16 = op(k16.data(), v16.data(), DType::kF16, Precision::kFast);
-    EXPECT_LE(relative_error(f16, data.reference(c, scale)), kLimit) << what << ", f16";
-    const auto halves = op(k16.data(), v16.data(), DType::kF16, Precision::kHalf);
-    EXPECT_LE(relative_error(halves, data.reference(c, scale)), kHalfLimit) << what << ", f16 in bf16";
+  }
+}
+
+TEST_P(AttentionOps, CacheHoldsWhatIsWrittenInItsFormat) {
+  Random random;
+  constexpr int64_t kHeads = 2, kDim = 64, kTokens = 32, kRows = 70;
+  const std::vector<int32_t> table = {3, 1, 2};
+  std::vector<int32_t> positions(kRows);
+  std::iota(positions.begin(), positions.end(), 5);
+  const std::vector<int64_t> row_starts = {0, kRows}, lengths = {5 + kRows}, block_starts = {0, 3};
+  const Batch batch = {positions, row_starts, lengths, table, block_starts, {}};
+  std::vector<float> k = random.values(kRows * kHeads * kDim), v = random.values(kRows * kHeads * kDim, 300.0f);
+  std::fill_n(k.begin(), 40, 0.0f);  // a block of zeros has a scale of zero
+  const Tensor tk(k.data(), DType::kF32, {kRows, kHeads, kDim}), tv(v.data(), DType::kF32, {kRows, kHeads, kDim});
+  for (const DType dtype : {DType::kF32, DType::kF16, DType::kBF16, DType::kQ8_0}) {
+    const auto size = static_cast<size_t>(row_bytes(dtype, 4 * kHeads * kTokens * kDim));
+    const std::vector<std::byte> cache = run(std::vector<std::byte>(2 * size), [&](Backend& b, std::byte* memory) {
+      b.kv_write({memory, memory + size, dtype, 4, kHeads, kTokens, kDim}, tk, tv, batch);
+    });
+    for (int64_t i = 0; i < kRows * kHeads; ++i) {
+      const int64_t position = positions[i / kHeads], block = table[position / kTokens];
+      const int64_t at = row_bytes(dtype, ((block * kHeads + i % kHeads) * kTokens + position % kTokens) * kDim);
+      std::vector<float> key(k.begin() + i * kDim, k.begin() + (i + 1) * kDim);
+      std::vector<float> value(v.begin() + i * kDim, v.begin() + (i + 1) * kDim);
+      const std::vector<std::byte> expected_key = in_format(dtype, key), expected_value = in_format(dtype, value);
+      const auto row = [&](size_t from) {
+        const auto begin = cache.begin() + static_cast<ptrdiff_t>(from) + at;
+        return std::vector<std::byte>(begin, begin + static_cast<ptrdiff_t>(expected_key.size()));
+      };
+      ASSERT_EQ(row(0), expected_key) << name(dtype) << ", row " << i << ", seed " << kSeed;
+      ASSERT_EQ(row(size), expected_value) << name(dtype) << ", row " << i << ", seed " << kSeed;
+    }
   }
 }
 

@@ -59,7 +59,7 @@ class StridedKeys final : public KeySource {
 class PagedKeys final : public KeySource {
  public:
   PagedKeys(const KernelTable& kernels, const KvLayer& kv, const int32_t* blocks, int64_t head)
-      : kernels_(kernels), kv_(kv), blocks_(blocks), head_(head) {}
+      : cache_(cache_kernels(kernels, kv.dtype)), kv_(kv), blocks_(blocks), head_(head) {}
 
   void load(int64_t first, int64_t count, int64_t stride, float* k, float* v) const override {
     for (int64_t done = 0; done < count;) {
@@ -85,22 +85,31 @@ class PagedKeys final : public KeySource {
     const int64_t d = kv_.head_dim;
     const int64_t piece = stride == d ? rows * d : d;  // rows without padding are converted in one go
     for (int64_t i = 0; i < rows * d; i += piece, to += stride) {
-      if (kv_.dtype == DType::kF32) {
-        std::memcpy(to, static_cast<const float*>(from) + offset + i, static_cast<size_t>(piece) * sizeof(float));
-      } else {
-        kernels_.f16_to_f32(to, static_cast<const uint16_t*>(from) + offset + i, piece);
-      }
+      cache_.read(to, static_cast<const char*>(from) + row_bytes(kv_.dtype, offset + i), piece);
       if (stride != d) std::fill(to + d, to + stride, 0.0f);
     }
   }
 
-  const KernelTable& kernels_;
+  const CacheKernels& cache_;
   const KvLayer& kv_;
   const int32_t* blocks_;
   int64_t head_;
 };
 
 }  // namespace
+
+const CacheKernels& cache_kernels(const KernelTable& kernels, DType dtype) {
+  switch (dtype) {
+    case DType::kF32:
+      return kernels.cache_f32;
+    case DType::kBF16:
+      return kernels.cache_bf16;
+    case DType::kQ8_0:
+      return kernels.cache_q8_0;
+    default:
+      return kernels.cache_f16;
+  }
+}
 
 struct Attention::PagedCall {
   Tensor out, q;
@@ -251,13 +260,10 @@ void Attention::run_part(const PagedCall& call, const Task& task, int worker) {
       key = next;
     }
   };
-  const bool f32 = call.kv.dtype == DType::kF32;
-  const auto score = f32 ? kernels_.scores_f32 : kernels_.scores_f16;
-  const auto add_values = f32 ? kernels_.add_values_f32 : kernels_.add_values_f16;
-
+  const CacheKernels& cache = cache_kernels(kernels_, call.kv.dtype);
   const void* first_values = address(call.kv.v, keys.run(task.first_key, end).offset);
   for_runs(call.kv.k, first_values, [&](int64_t key, int64_t count, const void* k, const void* next) {
-    score(scores + key - task.first_key, kPartKeys, packed, queries, k, count, d, next);
+    cache.scores(scores + key - task.first_key, kPartKeys, packed, queries, k, count, d, next);
   });
   float* sums = parts_.data() + task.part;
   float* highest = sums + queries * d;
@@ -271,7 +277,7 @@ void Attention::run_part(const PagedCall& call, const Task& task, int worker) {
   }
   std::fill_n(sums, queries * d, 0.0f);
   for_runs(call.kv.v, nullptr, [&](int64_t key, int64_t count, const void* v, const void* next) {
-    add_values(sums, scores + key - task.first_key, kPartKeys, queries, v, count, d, next);
+    cache.add_values(sums, scores + key - task.first_key, kPartKeys, queries, v, count, d, next);
   });
 }
 

@@ -21,6 +21,9 @@
 
 namespace minicpm::cpu {
 
+/// Of the four formats that KvLayer may have.
+const CacheKernels& cache_kernels(const KernelTable& kernels, DType dtype);
+
 /// One call at a time.
 class Attention {
  public:

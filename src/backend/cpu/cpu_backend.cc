@@ -112,20 +112,17 @@ void CpuBackend::rope(Tensor x, Tensor cos, Tensor sin, RopeStyle style) {
 
 void CpuBackend::kv_write(const KvLayer& kv, Tensor k, Tensor v, const Batch& batch) {
   const int64_t d = kv.head_dim;
+  const CacheKernels& cache = cache_kernels(kernels_, kv.dtype);
   const auto write_row = [&](int64_t sequence, int64_t row) {
     const int64_t position = batch.positions[row];
     const int64_t block = batch.block_table[batch.block_starts[sequence] + position / kv.block_tokens];
     for (int64_t h = 0; h < kv.kv_heads; ++h) {
-      const int64_t at = ((block * kv.kv_heads + h) * kv.block_tokens + position % kv.block_tokens) * d;
+      const int64_t token = (block * kv.kv_heads + h) * kv.block_tokens + position % kv.block_tokens;
+      const int64_t at = row_bytes(kv.dtype, token * d);
       const float* key = k.f32() + row * k.strides[0] + h * k.strides[1];
       const float* value = v.f32() + row * v.strides[0] + h * v.strides[1];
-      if (kv.dtype == DType::kF32) {
-        std::memcpy(static_cast<float*>(kv.k) + at, key, static_cast<size_t>(d) * sizeof(float));
-        std::memcpy(static_cast<float*>(kv.v) + at, value, static_cast<size_t>(d) * sizeof(float));
-      } else {
-        kernels_.f32_to_f16(static_cast<uint16_t*>(kv.k) + at, key, d);
-        kernels_.f32_to_f16(static_cast<uint16_t*>(kv.v) + at, value, d);
-      }
+      cache.write(static_cast<std::byte*>(kv.k) + at, key, d);
+      cache.write(static_cast<std::byte*>(kv.v) + at, value, d);
     }
   };
   split(batch.rows(), kv.kv_heads * d * 12, [&](int64_t begin, int64_t end) {

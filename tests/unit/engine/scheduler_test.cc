@@ -2,10 +2,12 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <list>
 #include <random>
 #include <set>
 
+#include "base/error.h"
 #include "support/random_model.h"
 
 namespace minicpm {
@@ -30,6 +32,33 @@ TEST(BlockPool, HandsOutEachBlockOnce) {
   EXPECT_EQ(pool.free_blocks(), 0);
   pool.release(*seen.begin());
   EXPECT_EQ(pool.allocate(), *seen.begin());
+}
+
+TEST(KvCache, TakesTheTypesItKnowsWhereTheHeadsFit) {
+  DecoderConfig config = testing::tiny_config().decoder;
+  const int64_t values = 2 * config.num_layers * config.kv_dim * 2 * kBlockTokens;  // 40 tokens are two blocks
+  EXPECT_EQ(KvCache::bytes_for(config, DType::kF32, 40), 4 * values);
+  EXPECT_EQ(KvCache::bytes_for(config, DType::kF16, 40), 2 * values);
+  EXPECT_EQ(KvCache::bytes_for(config, DType::kBF16, 40), 2 * values);
+  EXPECT_EQ(KvCache::bytes_for(config, DType::kQ8_0, 40), values / 32 * 34);
+  EXPECT_THROW(KvCache(config, DType::kQ4_0, 40), Error);
+  EXPECT_THROW(KvCache(config, DType::kI8, 40), Error);
+  config.head_dim = 48;
+  EXPECT_THROW(KvCache(config, DType::kQ8_0, 40), Error);
+}
+
+TEST(KvCache, CopiesBlocksOfEachType) {
+  const DecoderConfig config = testing::tiny_config().decoder;
+  for (const DType type : kCacheTypes) {
+    KvCache cache(config, type, 3 * kBlockTokens);
+    const KvLayer& last = cache.layers().back();
+    const auto block = static_cast<size_t>(row_bytes(type, config.kv_dim * kBlockTokens));
+    auto* values = static_cast<std::byte*>(last.v);
+    std::fill_n(values + block, block, std::byte{7});
+    cache.copy_block(1, 2);
+    EXPECT_TRUE(std::equal(values + 2 * block, values + 3 * block, values + block)) << name(type);
+    EXPECT_TRUE(std::all_of(values, values + block, [](std::byte b) { return b == std::byte{0}; })) << name(type);
+  }
 }
 
 class SchedulerTest : public ::testing::Test {

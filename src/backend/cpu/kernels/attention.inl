@@ -1,5 +1,5 @@
-// Attention kernels over the wrapper of a vec_<isa>.h. Included by isa_<isa>.cc after elementwise.inl, inside namespace
-// minicpm::cpu::<isa>.
+// Attention kernels over the wrapper of a vec_<isa>.h and the rows of cache_rows.inl. Included by isa_<isa>.cc after
+// these, inside namespace minicpm::cpu::<isa>.
 
 // ---- many queries: lanes are queries -------------------------------------------------------------------------------
 
@@ -153,15 +153,6 @@ static void attend(const AttentionStep& step) {
 
 // ---- few queries: lanes are columns --------------------------------------------------------------------------------
 
-template <typename Part>
-MINICPM_INLINE Vec load_row(const float* p, Part part) {
-  return load(p, part);
-}
-template <typename Part>
-MINICPM_INLINE Vec load_row(const uint16_t* p, Part part) {
-  return load_f16(p, part);
-}
-
 /// Starts to read `bytes` bytes from byte `offset` of `next` on, if there is a next.
 MINICPM_INLINE void prefetch(const void* next, int64_t offset, int64_t bytes) {
   if (next == nullptr) return;
@@ -170,8 +161,9 @@ MINICPM_INLINE void prefetch(const void* next, int64_t offset, int64_t bytes) {
 }
 
 /// Scores of kQueries queries and kKeys keys.
-template <int kQueries, int kKeys, typename T>
-MINICPM_INLINE void score_block(float* scores, int64_t score_stride, const float* q, const T* k, int64_t head_dim) {
+template <typename Rows, int kQueries, int kKeys>
+MINICPM_INLINE void score_block(float* scores, int64_t score_stride, const float* q, const char* k, int64_t head_dim) {
+  const int64_t row_bytes = Rows::bytes(head_dim);
   Vec sums[kQueries][kKeys];
   for (int a = 0; a < kQueries; ++a) {
     for (int b = 0; b < kKeys; ++b)
@@ -180,7 +172,7 @@ MINICPM_INLINE void score_block(float* scores, int64_t score_stride, const float
   const auto step = [&](int64_t i, auto part) {
     Vec key[kKeys];
     for (int b = 0; b < kKeys; ++b)
-      key[b] = load_row(k + b * head_dim + i, part);
+      key[b] = Rows::read(k + b * row_bytes, i, part);
     for (int a = 0; a < kQueries; ++a) {
       const Vec query = load(q + a * head_dim + i, part);
       for (int b = 0; b < kKeys; ++b)
@@ -197,38 +189,38 @@ MINICPM_INLINE void score_block(float* scores, int64_t score_stride, const float
   }
 }
 
-template <int kQueries, typename T>
-static void score_queries(float* scores, int64_t score_stride, const float* q, const T* k, int64_t keys,
+template <typename Rows, int kQueries>
+static void score_queries(float* scores, int64_t score_stride, const float* q, const char* k, int64_t keys,
                           int64_t head_dim, const void* next) {
   constexpr int kKeys = 4;
-  const auto row_bytes = static_cast<int64_t>(sizeof(T)) * head_dim;
+  const int64_t row_bytes = Rows::bytes(head_dim);
   int64_t n = 0;
   for (; n + kKeys <= keys; n += kKeys) {
     prefetch(next, n * row_bytes, kKeys * row_bytes);
-    score_block<kQueries, kKeys>(scores + n, score_stride, q, k + n * head_dim, head_dim);
+    score_block<Rows, kQueries, kKeys>(scores + n, score_stride, q, k + n * row_bytes, head_dim);
   }
   for (; n < keys; ++n)
-    score_block<kQueries, 1>(scores + n, score_stride, q, k + n * head_dim, head_dim);
+    score_block<Rows, kQueries, 1>(scores + n, score_stride, q, k + n * row_bytes, head_dim);
 }
 
-template <typename T>
+template <typename Rows>
 static void score_rows(float* scores, int64_t score_stride, const float* q, int64_t queries, const void* keys_data,
                        int64_t keys, int64_t head_dim, const void* next) {
-  const T* k = static_cast<const T*>(keys_data);
+  const char* k = static_cast<const char*>(keys_data);
   for (int64_t a = 0; a < queries; next = nullptr) {  // the first pass over the keys has prefetched
     float* row = scores + a * score_stride;
     const float* query = q + a * head_dim;
     if (queries - a >= 4) {
-      score_queries<4>(row, score_stride, query, k, keys, head_dim, next);
+      score_queries<Rows, 4>(row, score_stride, query, k, keys, head_dim, next);
       a += 4;
     } else if (queries - a == 3) {
-      score_queries<3>(row, score_stride, query, k, keys, head_dim, next);
+      score_queries<Rows, 3>(row, score_stride, query, k, keys, head_dim, next);
       a += 3;
     } else if (queries - a == 2) {
-      score_queries<2>(row, score_stride, query, k, keys, head_dim, next);
+      score_queries<Rows, 2>(row, score_stride, query, k, keys, head_dim, next);
       a += 2;
     } else {
-      score_queries<1>(row, score_stride, query, k, keys, head_dim, next);
+      score_queries<Rows, 1>(row, score_stride, query, k, keys, head_dim, next);
       a += 1;
     }
   }
@@ -258,15 +250,15 @@ static void exp2_row(float* scores, int64_t n, float* highest, float* total) {
   }
 }
 
-/// kVectors vectors of columns, starting at v and out, for kQueries queries.
-template <int kQueries, int kVectors, typename T, typename Part>
-MINICPM_INLINE void add_value_block(float* out, const float* weights, int64_t weight_stride, const T* v, int64_t keys,
-                                    int64_t head_dim, const void* next, Part part) {
-  const auto row_bytes = static_cast<int64_t>(sizeof(T)) * head_dim;
+/// kVectors vectors of columns from `first` on for kQueries queries.
+template <typename Rows, int kQueries, int kVectors, typename Part>
+MINICPM_INLINE void add_value_block(float* out, const float* weights, int64_t weight_stride, const char* v,
+                                    int64_t keys, int64_t head_dim, const void* next, int64_t first, Part part) {
+  const int64_t row_bytes = Rows::bytes(head_dim);
   Vec sums[kQueries][kVectors];
   for (int a = 0; a < kQueries; ++a) {
     for (int b = 0; b < kVectors; ++b)
-      sums[a][b] = load(out + a * head_dim + b * kLanes, part);
+      sums[a][b] = load(out + a * head_dim + first + b * kLanes, part);
   }
   for (int64_t n = 0; n < keys; ++n) {
     prefetch(next, n * row_bytes, row_bytes);
@@ -274,57 +266,57 @@ MINICPM_INLINE void add_value_block(float* out, const float* weights, int64_t we
     for (int a = 0; a < kQueries; ++a)
       weight[a] = set1(weights[a * weight_stride + n]);
     for (int b = 0; b < kVectors; ++b) {
-      const Vec value = load_row(v + n * head_dim + b * kLanes, part);
+      const Vec value = Rows::read(v + n * row_bytes, first + b * kLanes, part);
       for (int a = 0; a < kQueries; ++a)
         sums[a][b] = fma(weight[a], value, sums[a][b]);
     }
   }
   for (int a = 0; a < kQueries; ++a) {
     for (int b = 0; b < kVectors; ++b)
-      store(out + a * head_dim + b * kLanes, sums[a][b], part);
+      store(out + a * head_dim + first + b * kLanes, sums[a][b], part);
   }
 }
 
 /// Columns [i, head_dim): kVectors vectors at a time, the rest with half as many.
-template <int kQueries, int kVectors, typename T>
-MINICPM_INLINE void add_value_columns(float* out, const float* weights, int64_t weight_stride, const T* v, int64_t keys,
-                                      int64_t head_dim, const void* next, int64_t i) {
+template <typename Rows, int kQueries, int kVectors>
+MINICPM_INLINE void add_value_columns(float* out, const float* weights, int64_t weight_stride, const char* v,
+                                      int64_t keys, int64_t head_dim, const void* next, int64_t i) {
   for (; i + kVectors * kLanes <= head_dim; i += kVectors * kLanes, next = nullptr)
-    add_value_block<kQueries, kVectors>(out + i, weights, weight_stride, v + i, keys, head_dim, next, Whole{});
+    add_value_block<Rows, kQueries, kVectors>(out, weights, weight_stride, v, keys, head_dim, next, i, Whole{});
   if constexpr (kVectors > 1) {
-    add_value_columns<kQueries, kVectors / 2>(out, weights, weight_stride, v, keys, head_dim, next, i);
+    add_value_columns<Rows, kQueries, kVectors / 2>(out, weights, weight_stride, v, keys, head_dim, next, i);
   } else if (i < head_dim) {
     const First part{static_cast<int>(head_dim - i)};
-    add_value_block<kQueries, 1>(out + i, weights, weight_stride, v + i, keys, head_dim, next, part);
+    add_value_block<Rows, kQueries, 1>(out, weights, weight_stride, v, keys, head_dim, next, i, part);
   }
 }
 
-template <int kQueries, typename T>
-static void add_value_queries(float* out, const float* weights, int64_t weight_stride, const T* v, int64_t keys,
+template <typename Rows, int kQueries>
+static void add_value_queries(float* out, const float* weights, int64_t weight_stride, const char* v, int64_t keys,
                               int64_t head_dim, const void* next) {
   // A power of two: what is left takes half as many.
   constexpr int kVectors = kQueries > 2 ? kRowSums / 4 : kRowSums / 2;
-  add_value_columns<kQueries, kVectors>(out, weights, weight_stride, v, keys, head_dim, next, 0);
+  add_value_columns<Rows, kQueries, kVectors>(out, weights, weight_stride, v, keys, head_dim, next, 0);
 }
 
-template <typename T>
+template <typename Rows>
 static void add_value_rows(float* out, const float* weights, int64_t weight_stride, int64_t queries, const void* values,
                            int64_t keys, int64_t head_dim, const void* next) {
-  const T* v = static_cast<const T*>(values);
+  const char* v = static_cast<const char*>(values);
   for (int64_t a = 0; a < queries; next = nullptr) {
     float* sums = out + a * head_dim;
     const float* row = weights + a * weight_stride;
     if (queries - a >= 4) {
-      add_value_queries<4>(sums, row, weight_stride, v, keys, head_dim, next);
+      add_value_queries<Rows, 4>(sums, row, weight_stride, v, keys, head_dim, next);
       a += 4;
     } else if (queries - a == 3) {
-      add_value_queries<3>(sums, row, weight_stride, v, keys, head_dim, next);
+      add_value_queries<Rows, 3>(sums, row, weight_stride, v, keys, head_dim, next);
       a += 3;
     } else if (queries - a == 2) {
-      add_value_queries<2>(sums, row, weight_stride, v, keys, head_dim, next);
+      add_value_queries<Rows, 2>(sums, row, weight_stride, v, keys, head_dim, next);
       a += 2;
     } else {
-      add_value_queries<1>(sums, row, weight_stride, v, keys, head_dim, next);
+      add_value_queries<Rows, 1>(sums, row, weight_stride, v, keys, head_dim, next);
       a += 1;
     }
   }

@@ -182,18 +182,3 @@ static void rope_neighbours(float* x, const float* cos, const float* sin, int64_
     x[2 * i + 1] = a * sin[i] + b * cos[i];
   }
 }
-
-// ---- 16-bit formats ------------------------------------------------------------------------------------------------
-
-static void f16_to_f32(float* out, const uint16_t* in, int64_t n) {
-  for_lanes(n, [=](int64_t i, auto part) { store(out + i, load_f16(in + i, part), part); });
-}
-static void f32_to_f16(uint16_t* out, const float* in, int64_t n) {
-  for_lanes(n, [=](int64_t i, auto part) { store_f16(out + i, load(in + i, part), part); });
-}
-static void bf16_to_f32(float* out, const uint16_t* in, int64_t n) {
-  for_lanes(n, [=](int64_t i, auto part) { store(out + i, load_bf16(in + i, part), part); });
-}
-static void f32_to_bf16(uint16_t* out, const float* in, int64_t n) {
-  for_lanes(n, [=](int64_t i, auto part) { store_bf16(out + i, load(in + i, part), part); });
-}

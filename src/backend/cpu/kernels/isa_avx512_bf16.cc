@@ -7,6 +7,8 @@ using namespace avx512;
 
 #include "backend/cpu/kernels/elementwise.inl"
 
+#include "backend/cpu/kernels/cache_rows.inl"
+
 #include "backend/cpu/kernels/attention.inl"
 
 MINICPM_INLINE int64_t smaller(int64_t a, int64_t b) {

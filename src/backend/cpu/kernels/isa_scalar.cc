@@ -5,6 +5,8 @@
 namespace minicpm::cpu::scalar {
 #include "backend/cpu/kernels/elementwise.inl"
 
+#include "backend/cpu/kernels/cache_rows.inl"
+
 #include "backend/cpu/kernels/attention.inl"
 
 #include "backend/cpu/kernels/table.inl"

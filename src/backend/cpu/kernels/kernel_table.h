@@ -28,6 +28,21 @@ struct AttentionStep {
 /// Below every real score and yet finite, so that differences of two such values are numbers.
 constexpr float kLowestScore = -1e30f;
 
+/// A KV cache in one number format: n values are any number of rows of head_dim one after another.
+struct CacheKernels {
+  void (*write)(void* out, const float* in, int64_t n);
+  void (*read)(float* out, const void* in, int64_t n);
+
+  // Parts of the attention of few queries. q, out: [queries][head_dim]; k, v: [keys][head_dim] in the cache's format;
+  // scores, weights: [queries][stride]. `next`: keys or values that will be read afterwards, as many bytes as these
+  // take, or null; they are prefetched, since the runs of a cache are too short for the processor to see them coming.
+  void (*scores)(float* scores, int64_t stride, const float* q, int64_t queries, const void* k, int64_t keys,
+                 int64_t head_dim, const void* next);
+  /// out += weights v.
+  void (*add_values)(float* out, const float* weights, int64_t stride, int64_t queries, const void* v, int64_t keys,
+                     int64_t head_dim, const void* next);
+};
+
 struct KernelTable {
   int lanes;         // f32 values in one vector register
   int tile_rows;     // register tile of attention: keys or value columns ...
@@ -49,16 +64,7 @@ struct KernelTable {
   void (*rope_halves)(float* x, const float* cos, const float* sin, int64_t half);
   void (*rope_neighbours)(float* x, const float* cos, const float* sin, int64_t half);
 
-  // Conversions, rounding to nearest even.
-  void (*f16_to_f32)(float* out, const uint16_t* in, int64_t n);
-  void (*f32_to_f16)(uint16_t* out, const float* in, int64_t n);
-  void (*bf16_to_f32)(float* out, const uint16_t* in, int64_t n);
-  void (*f32_to_bf16)(uint16_t* out, const float* in, int64_t n);
-
-  // Attention of many queries, and its parts for few queries. q, out: [queries][head_dim]; k, v: [keys][head_dim], f32
-  // or f16; scores: [queries][score_stride]. `next`: keys or values that will be read afterwards, as many bytes as
-  // these take, or null; they are prefetched, since the runs of a cache are too short for the processor to see them
-  // coming.
+  // Attention of many queries.
   void (*attend)(const AttentionStep& step);
   /// The same with products in bf16, for even head_dim; null where the instruction set has none. q, k and v are first
   /// brought into words of two bf16, in place: keys and values of a block (k, v: [keys][stride]), and the queries of a
@@ -70,17 +76,11 @@ struct KernelTable {
   /// factor per lane.
   void (*rows_to_lanes)(float* lanes, int64_t stride, const float* const* rows, int64_t n, float factor);
   void (*lanes_to_rows)(float* const* rows, const float* lanes, int64_t stride, int64_t n, const float* factors);
-  void (*scores_f32)(float* scores, int64_t score_stride, const float* q, int64_t queries, const void* k, int64_t keys,
-                     int64_t head_dim, const void* next);
-  void (*scores_f16)(float* scores, int64_t score_stride, const float* q, int64_t queries, const void* k, int64_t keys,
-                     int64_t head_dim, const void* next);
+
+  // Attention of few queries.
   /// scores[i] = 2^(scores[i] - highest) for n scores; returns their sum and the highest.
   void (*exp2_row)(float* scores, int64_t n, float* highest, float* total);
-  /// out += weights v.
-  void (*add_values_f32)(float* out, const float* weights, int64_t weight_stride, int64_t queries, const void* v,
-                         int64_t keys, int64_t head_dim, const void* next);
-  void (*add_values_f16)(float* out, const float* weights, int64_t weight_stride, int64_t queries, const void* v,
-                         int64_t keys, int64_t head_dim, const void* next);
+  CacheKernels cache_f32, cache_f16, cache_bf16, cache_q8_0;
 };
 
 // The tables that may be compiled in; select.cc knows which are.

@@ -156,4 +156,13 @@ MINICPM_INLINE void store_bf16(uint16_t* p, Vec a, First part) {
   store_first_u16(p, narrow_to_bf16(a), part);
 }
 
+MINICPM_INLINE Vec load_i8(const void* p) {
+  return {_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(static_cast<const __m128i*>(p))))};
+}
+MINICPM_INLINE Vec set1_f16(const void* p) {
+  uint16_t bits;
+  __builtin_memcpy(&bits, p, sizeof(bits));
+  return {_mm256_cvtph_ps(_mm_set1_epi16(static_cast<short>(bits)))};
+}
+
 }  // namespace minicpm::cpu::avx2

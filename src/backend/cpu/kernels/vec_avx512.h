@@ -143,4 +143,13 @@ MINICPM_INLINE void store_bf16(uint16_t* p, Vec a, First part) {
   _mm256_mask_storeu_epi16(p, first_lanes(part), narrow_to_bf16(a));
 }
 
+MINICPM_INLINE Vec load_i8(const void* p) {
+  return {_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(static_cast<const __m128i*>(p))))};
+}
+MINICPM_INLINE Vec set1_f16(const void* p) {
+  uint16_t bits;
+  __builtin_memcpy(&bits, p, sizeof(bits));
+  return {_mm512_cvtph_ps(_mm256_set1_epi16(static_cast<short>(bits)))};
+}
+
 }  // namespace minicpm::cpu::avx512

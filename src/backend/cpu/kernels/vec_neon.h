@@ -149,4 +149,15 @@ MINICPM_INLINE void store_bf16(uint16_t* p, Vec a, First part) {
   store_first_u16(p, narrow_to_bf16(a), part);
 }
 
+MINICPM_INLINE Vec load_i8(const void* p) {
+  int8_t codes[8] = {};
+  __builtin_memcpy(codes, p, kLanes);
+  return {vcvtq_f32_s32(vmovl_s16(vget_low_s16(vmovl_s8(vld1_s8(codes)))))};
+}
+MINICPM_INLINE Vec set1_f16(const void* p) {
+  uint16_t bits;
+  __builtin_memcpy(&bits, p, sizeof(bits));
+  return {vcvt_f32_f16(vreinterpret_f16_u16(vdup_n_u16(bits)))};
+}
+
 }  // namespace minicpm::cpu::neon

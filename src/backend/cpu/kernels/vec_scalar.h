@@ -142,6 +142,17 @@ MINICPM_INLINE void store_bf16(uint16_t* p, Vec a, Whole = {}) {
   *p = static_cast<uint16_t>(bits >> 16);
 }
 
+/// As many codes of 8 bits as there are lanes.
+MINICPM_INLINE Vec load_i8(const void* p) {
+  return {static_cast<float>(*static_cast<const int8_t*>(p))};
+}
+/// One f16, at any address, in all lanes.
+MINICPM_INLINE Vec set1_f16(const void* p) {
+  uint16_t bits;
+  __builtin_memcpy(&bits, p, sizeof(bits));
+  return load_f16(&bits);
+}
+
 // A part of one lane is none.
 MINICPM_INLINE Vec load(const float*, First) {
   return zero();
