@@ -61,6 +61,7 @@ void print_timings(const Engine& engine, const ChatResult& result) {
   line("decode", t.decode_ms,
        fmt::format("{} tokens, {:.1f} tokens/s, ended by {}", u.completion_tokens, t.decode_tokens_per_second,
                    name(result.finish_reason)));
+  if (t.drafted > 0) note(fmt::format("{:<12}{:>10} of {} guesses were right\n", "drafts", t.accepted, t.drafted));
   note(fmt::format("{:<12}{:>13} at most\n", "activations",
                    bytes_text(static_cast<int64_t>(engine.peak_activation_bytes()))));
 }

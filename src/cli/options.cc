@@ -361,6 +361,14 @@ constexpr std::array kOptions = {
               kMachine, &Options::kv_type,
               "number format of the KV cache; q8_0 takes about half the room of f16; default: f16"},
     OptionRow{
+        "run serve batch", "--lookup", "", kMachine, &Options::lookup,
+        "guess tokens from what followed where the last ones stood before, and check several in one step; answers "
+        "stay the same"},
+    OptionRow{"run serve batch plan", "--draft", "MODEL", kMachine, &Options::draft,
+              "guess tokens with this smaller model, which must have the same vocabulary"},
+    OptionRow{"run serve batch", "--draft-tokens", "N", kMachine, &Options::draft_tokens,
+              "guesses of a step at most, for --lookup and --draft; default: 8", kFree, 1, 64},
+    OptionRow{
         "run serve transcribe batch bench", "--media-type", "bf16|int8|f32", kMachine, &Options::media_type,
         "numbers in which pictures and sound are encoded; int8 is faster and about 2 % off; default: bf16, as the "
         "models' authors do"},

@@ -43,6 +43,9 @@ struct Options {
   bool greedy = false;
 
   std::optional<int64_t> threads, context;
+  std::string draft;
+  bool lookup = false;
+  std::optional<int64_t> draft_tokens;
   std::string kv_type;  // name of a format in lower case, or empty
   std::string isa;
   std::string media_type;
@@ -98,7 +101,7 @@ struct Options {
   bool store = false;                 // serve
   std::optional<int64_t> keep_alive;  // serve
   bool yes = false;                   // rm
-  bool quiet = false;  // pull
+  bool quiet = false;                 // pull
 
   bool markdown = false;
   bool help = false;

@@ -19,6 +19,7 @@ void print_table(const MemoryPlan& plan, int64_t available_bytes) {
   line("converted", plan.converted_bytes, "norms, biases and tables in f32");
   line("KV cache", plan.kv_bytes, fmt::format("{} tokens of context", plan.context_tokens));
   line("activations", plan.activations_bytes, "estimated peak");
+  if (plan.draft_bytes > 0) line("draft model", plan.draft_bytes, "all of it");
   line("total", plan.total_bytes(), "");
   line("available", available_bytes, "");
 }
@@ -36,6 +37,7 @@ int run_plan(const Options& options) {
                 {"converted_bytes", plan.converted_bytes},
                 {"kv_bytes", plan.kv_bytes},
                 {"activations_bytes", plan.activations_bytes},
+                {"draft_bytes", plan.draft_bytes},
                 {"total_bytes", plan.total_bytes()},
                 {"available_bytes", memory.available_bytes},
                 {"fits", fits}});

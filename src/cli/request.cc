@@ -34,6 +34,12 @@ EngineOptions engine_options(const Options& options) {
   if (options.kv_type == "bf16") engine.kv_type = DType::kBF16;
   if (options.kv_type == "q8_0") engine.kv_type = DType::kQ8_0;
   if (options.exact && options.half) fail(ErrorCode::kInvalidRequest, "--exact and --half contradict each other");
+  engine.drafts.lookup = options.lookup;
+  engine.drafts.model = options.draft;
+  if (options.draft_tokens && !engine.drafts.any()) {
+    fail(ErrorCode::kInvalidRequest, "--draft-tokens needs --lookup or --draft");
+  }
+  engine.drafts.tokens = options.draft_tokens.value_or(engine.drafts.tokens);
   if (options.exact) engine.precision = Precision::kExact;
   if (options.half) engine.precision = Precision::kHalf;
   if (options.media_type == "int8") engine.media_precision = Precision::kInt8;

@@ -99,7 +99,9 @@ Json result_json(const Options& options, const ChatResult& result, uint64_t seed
                  {"decode_ms", t.decode_ms},
                  {"ttft_ms", t.ttft_ms},
                  {"prefill_tokens_per_second", t.prefill_tokens_per_second},
-                 {"decode_tokens_per_second", t.decode_tokens_per_second}}}};
+                 {"decode_tokens_per_second", t.decode_tokens_per_second},
+                 {"drafted", t.drafted},
+                 {"accepted", t.accepted}}}};
   if (result.reasoning) json["reasoning"] = *result.reasoning;
   if (!options.lora.empty()) json["lora"] = options.lora;
   return json;

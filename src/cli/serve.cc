@@ -141,8 +141,8 @@ std::vector<server::ServedModel> load_models(const Options& options, const serve
   if (options.models.empty() && !options.store) {
     fail(ErrorCode::kInvalidRequest, "serve needs a MODEL, or --store; see `minicpm help serve`");
   }
-  if (options.models.size() > 1 && !(options.mmproj.empty() && options.lora.empty())) {
-    fail(ErrorCode::kInvalidRequest, "--mmproj and --lora go with a single model");
+  if (options.models.size() > 1 && !(options.mmproj.empty() && options.lora.empty() && options.draft.empty())) {
+    fail(ErrorCode::kInvalidRequest, "--mmproj, --lora and --draft go with a single model");
   }
   std::vector<server::ServedModel> models;
   for (const std::string& model : options.models) {

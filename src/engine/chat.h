@@ -26,6 +26,15 @@ struct ModelSpec {
   float lora_scale = 1.0f;  // multiplies the adapter's own scale; whole modules are taken as they are
 };
 
+/// Guesses that one step checks together, so that several tokens come of it (docs/drafts.md). They change no answer.
+struct DraftOptions {
+  bool lookup = false;  // what followed where the last tokens stood before
+  std::string model;    // what a smaller model with the same vocabulary takes for likely; empty: none
+  int64_t tokens = 8;   // guesses of a step at most
+
+  bool any() const { return lookup || !model.empty(); }
+};
+
 struct EngineOptions {
   BackendOptions backend;
   int64_t context_tokens = 0;  // of one sequence at most; 0: the model's limit, at most the next
@@ -36,6 +45,7 @@ struct EngineOptions {
   Precision precision = Precision::kFast;
   Precision media_precision = Precision::kHalf;  // of towers and encoders, unless precision is exact
   ImageLimits image_limits;
+  DraftOptions drafts;
   int64_t media_cache_bytes = 256ll << 20;  // of encoded pictures and sounds, so that they are encoded once
 };
 
@@ -114,6 +124,7 @@ struct Usage {
 struct Timings {
   double load_ms = 0, preprocess_ms = 0, vision_ms = 0, prefill_ms = 0, decode_ms = 0, ttft_ms = 0;
   double prefill_tokens_per_second = 0, decode_tokens_per_second = 0;
+  int64_t drafted = 0, accepted = 0;  // guesses that were checked, and those that were right
 };
 
 struct ToolCall {
@@ -156,17 +167,19 @@ struct MemoryPlan {
   int64_t converted_bytes = 0;    // norms, biases and tables held in f32
   int64_t kv_bytes = 0;           // for context_tokens
   int64_t activations_bytes = 0;  // estimated peak, vision included
+  int64_t draft_bytes = 0;        // all of the model that drafts
   int64_t context_tokens = 0;
-  int64_t total_bytes() const { return weights_bytes + converted_bytes + kv_bytes + activations_bytes; }
+  int64_t total_bytes() const { return weights_bytes + converted_bytes + kv_bytes + activations_bytes + draft_bytes; }
 };
 
 /// What an engine is doing, and did since it was loaded.
 struct EngineStats {
-  int64_t callers = 0, callers_begun = 0;    // now; begun: the prompt is computed
-  int64_t free_blocks = 0, num_blocks = 0;   // of the KV cache, kBlockTokens tokens each
-  int64_t kept_sequences = 0;                // whose computed tokens wait for a prompt with the same beginning
-  int64_t steps = 0, rows = 0;               // rows: tokens computed
-  int64_t reused_tokens = 0, preempted = 0;  // preempted: sequences that lost their blocks for a time
+  int64_t callers = 0, callers_begun = 0;           // now; begun: the prompt is computed
+  int64_t free_blocks = 0, num_blocks = 0;          // of the KV cache, kBlockTokens tokens each
+  int64_t kept_sequences = 0;                       // whose computed tokens wait for a prompt with the same beginning
+  int64_t steps = 0, rows = 0;                      // rows: tokens computed
+  int64_t reused_tokens = 0, preempted = 0;         // preempted: sequences that lost their blocks for a time
+  int64_t drafted_tokens = 0, accepted_tokens = 0;  // guesses, and those that were right
   int64_t media_cache_bytes = 0, media_cache_hits = 0, media_cache_misses = 0;
 };
 

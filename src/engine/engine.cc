@@ -1,9 +1,11 @@
 #include <algorithm>
 #include <chrono>
+#include <limits>
 #include <mutex>
 
 #include "engine/answer.h"
 #include "engine/chat.h"
+#include "engine/drafter.h"
 #include "engine/generator.h"
 #include "engine/processor.h"
 #include "engine/runner.h"
@@ -42,6 +44,13 @@ Digest128 digest_of(const MediaItem& media, const SipKey& key) {
   return hash.finish();
 }
 
+constexpr int64_t kMostDrafts = 64;
+
+/// The position from which on keys are rotated with other factors.
+int64_t rotation_border(const DecoderConfig& config) {
+  return config.rope_long_factors.empty() ? std::numeric_limits<int64_t>::max() : config.rope_switch_length;
+}
+
 class EngineImpl : public Engine {
  public:
   EngineImpl(std::unique_ptr<LoadedModel> model, std::unique_ptr<Backend> backend, const EngineOptions& options,
@@ -53,7 +62,9 @@ class EngineImpl : public Engine {
         scheduler_(cache_, options.prefill_chunk),
         runner_(*model_, *backend_, cache_, {options.precision, options.media_precision, options.media_cache_bytes}),
         generator_(scheduler_, runner_, model_->config().decoder.vocab_size, model_->stop_ids()),
-        loop_(scheduler_, runner_, model_->stop_ids()),
+        drafter_(make_drafter(options, context)),
+        loop_(scheduler_, runner_, model_->stop_ids(),
+              {drafter_.get(), options.drafts.tokens, rotation_border(model_->config().decoder)}),
         load_ms_(load_ms) {
     if (model_->tokenizer() != nullptr) processor_.emplace(model_->config(), *model_->tokenizer());
   }
@@ -73,6 +84,7 @@ class EngineImpl : public Engine {
   double bench_vision_ms(int width, int height) override;
 
  private:
+  std::unique_ptr<Drafter> make_drafter(const EngineOptions& options, int64_t context) const;
   Sequence begin_sequence(ModelInput input, const std::string& scope) const;
   FinishReason search_beams(Sequence& sequence, const SamplingParams& params, const StepLoop::Callbacks& callbacks,
                             const std::atomic<bool>* cancel);
@@ -86,7 +98,8 @@ class EngineImpl : public Engine {
   KvCache cache_;
   Scheduler scheduler_;
   Runner runner_;
-  Generator generator_;  // used when the loop stands still
+  Generator generator_;               // used when the loop stands still
+  std::unique_ptr<Drafter> drafter_;  // null: none
   StepLoop loop_;
   double load_ms_;
   std::optional<Processor> processor_;
@@ -94,6 +107,26 @@ class EngineImpl : public Engine {
   std::shared_ptr<const VocabularyTree> vocabulary_;  // made when first asked for JSON
   const SipKey media_key_ = SipKey::random();         // so that nobody can prepare two pictures with one digest
 };
+
+std::unique_ptr<Drafter> EngineImpl::make_drafter(const EngineOptions& options, int64_t context) const {
+  const DraftOptions& drafts = options.drafts;
+  if (drafts.any() && (drafts.tokens < 1 || drafts.tokens > kMostDrafts)) {
+    fail(ErrorCode::kInvalidRequest, "the guesses of a step must be 1 to {}, but are {}", kMostDrafts, drafts.tokens);
+  }
+  std::vector<std::unique_ptr<Drafter>> drafters;
+  if (drafts.lookup) drafters.push_back(std::make_unique<LookupDrafter>());
+  if (!drafts.model.empty()) {
+    auto draft = LoadedModel::load(find_model_files(drafts.model, ""));
+    check_same_vocabulary(*model_, *draft, drafts.model);
+    drafters.push_back(std::make_unique<ModelDrafter>(std::move(draft), *backend_,
+                                                      ModelDrafter::Settings{.precision = options.precision,
+                                                                             .kv_type = options.kv_type,
+                                                                             .context = context,
+                                                                             .prefill_chunk = options.prefill_chunk}));
+  }
+  if (drafters.empty()) return nullptr;
+  return std::make_unique<DrafterList>(std::move(drafters));
+}
 
 Sequence EngineImpl::begin_sequence(ModelInput input, const std::string& scope) const {
   Sequence sequence;
@@ -267,6 +300,8 @@ ChatResult EngineImpl::chat(const ChatRequest& request, const OnDelta& on_delta,
             : loop_.generate(sequence, params, callbacks, cancel, std::move(constraint), StepLoop::After::kKeep);
   result.usage.cached_tokens = std::min(sequence.reused, prompt_tokens);
   result.timings.vision_ms = sequence.media_ms;
+  result.timings.drafted = sequence.drafted;
+  result.timings.accepted = sequence.accepted;
   answer.finish();
   result.timings.prefill_ms =
       std::chrono::duration<double, std::milli>(decode_start - prefill_start).count() - result.timings.vision_ms;

@@ -82,8 +82,16 @@ MemoryPlan plan_memory(const ModelSpec& spec, const EngineOptions& options) {
   }
   plan.context_tokens = options.context_tokens > 0 ? options.context_tokens
                                                    : std::min(options.default_context, config.decoder.max_positions);
-  plan.kv_bytes = KvCache::bytes_for(config.decoder, options.kv_type, std::max(plan.context_tokens, options.cache_tokens));
+  plan.kv_bytes =
+      KvCache::bytes_for(config.decoder, options.kv_type, std::max(plan.context_tokens, options.cache_tokens));
   plan.activations_bytes = activation_bytes(config, options);
+  if (!options.drafts.model.empty()) {
+    EngineOptions draft = options;
+    draft.drafts = {};
+    draft.cache_tokens = 0;
+    draft.context_tokens = plan.context_tokens;
+    plan.draft_bytes = plan_memory({options.drafts.model, ""}, draft).total_bytes();
+  }
   return plan;
 }
 

@@ -18,7 +18,9 @@ struct BatchStorage {
         if (all_logits) logit_rows.push_back(static_cast<int64_t>(positions.size()));
         positions.push_back(static_cast<int32_t>(item.first + i));
       }
-      if (!all_logits && item.logits) logit_rows.push_back(static_cast<int64_t>(positions.size()) - 1);
+      const auto end = static_cast<int64_t>(positions.size());
+      for (int64_t row = end - item.logits; !all_logits && row < end; ++row)
+        logit_rows.push_back(row);
       row_starts.push_back(static_cast<int64_t>(positions.size()));
       kv_lengths.push_back(item.first + item.count);
       block_table.insert(block_table.end(), item.sequence->blocks.begin(), item.sequence->blocks.end());
@@ -72,8 +74,10 @@ void Runner::encode(const EncodeItem& item) {
 Tensor Runner::inputs(Context& ctx, const StepPlan& plan) {
   std::vector<int32_t> ids;
   for (const WorkItem& item : plan.items) {
-    const auto first = item.sequence->tokens.begin() + item.first;
-    ids.insert(ids.end(), first, first + item.count);
+    const std::vector<int32_t>&tokens = item.sequence->tokens, &guesses = item.sequence->guesses;
+    const auto known = std::min(item.count, static_cast<int64_t>(tokens.size()) - item.first);
+    ids.insert(ids.end(), tokens.begin() + item.first, tokens.begin() + item.first + known);
+    ids.insert(ids.end(), guesses.begin(), guesses.begin() + item.count - known);
   }
   Tensor x = model_->decoder().embed(ctx, ids);
   const int64_t hidden = model_->config().decoder.hidden_size;
@@ -118,10 +122,11 @@ std::vector<StepLogits> Runner::run(const StepPlan& plan) {
   const auto vocab = static_cast<size_t>(model_->config().decoder.vocab_size);
   const auto width = static_cast<size_t>(model_->config().decoder.hidden_size);
   for (const WorkItem& item : plan.items) {
-    if (!item.logits) continue;
-    const size_t row = result.size();
-    result.push_back({item.sequence, std::span(logits_).subspan(row * vocab, vocab),
-                      std::span(hidden_).subspan(row * width, width)});
+    for (int64_t i = 0; i < item.logits; ++i) {
+      const size_t row = result.size();
+      result.push_back({item.sequence, std::span(logits_).subspan(row * vocab, vocab),
+                        std::span(hidden_).subspan(row * width, width)});
+    }
   }
   return result;
 }

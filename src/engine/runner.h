@@ -11,7 +11,7 @@
 
 namespace minicpm {
 
-/// Logits of one work item that wanted them. Both are valid until the next run.
+/// Logits of one row that was to give them. Both are valid until the next run.
 struct StepLogits {
   Sequence* sequence;
   std::span<float> logits;        // [vocab], may be changed
@@ -39,7 +39,7 @@ class Runner {
         media_precision_(choose_media_precision(options.precision, options.media_precision)),
         media_cache_(options.media_cache_bytes) {}
 
-  /// Logits in the order of the plan's items.
+  /// Logits in the order of the plan's items, and of their rows.
   std::vector<StepLogits> run(const StepPlan& plan);
 
   void set_tracer(Tracer* tracer) { tracer_ = tracer; }

@@ -18,6 +18,11 @@ bool is_decoding(const Sequence& sequence) {
   return sequence.pending() == 1 && sequence.computed > 0;
 }
 
+/// Tokens in the cache behind the next step of a decoding sequence.
+int64_t end_of_step(const Sequence& sequence) {
+  return static_cast<int64_t>(sequence.tokens.size() + sequence.guesses.size());
+}
+
 /// Tokens at the beginning of both that mean the same: equal ids, and equal media wherever one of them has some.
 int64_t common_beginning(const Sequence& a, const Sequence& b) {
   if (a.scope != b.scope) return 0;
@@ -175,6 +180,16 @@ bool Scheduler::preempt_other_than(const Sequence* sequence) {
   return true;
 }
 
+// Nobody loses what is known for the sake of a guess.
+bool Scheduler::drop_guesses() {
+  bool any = false;
+  for (Sequence* sequence : running_) {
+    any = any || !sequence->guesses.empty();
+    sequence->guesses.clear();
+  }
+  return any;
+}
+
 void Scheduler::make_room(int64_t blocks) {
   while (cache_->pool().free_blocks() < blocks) {
     if (!evict() && !preempt_other_than(nullptr)) return;
@@ -215,15 +230,16 @@ void Scheduler::plan_decoding(StepPlan& plan) {
     for (const Sequence* sequence : running_) {
       if (!is_decoding(*sequence)) continue;
       if (oldest == nullptr) oldest = sequence;
-      needed += blocks_to_write(*sequence, static_cast<int64_t>(sequence->tokens.size()));
+      needed += blocks_to_write(*sequence, end_of_step(*sequence));
     }
     if (needed <= cache_->pool().free_blocks()) break;
-    if (!evict() && !preempt_other_than(oldest)) break;
+    if (!evict() && !drop_guesses() && !preempt_other_than(oldest)) break;
   }
   for (Sequence* sequence : running_) {
     if (!is_decoding(*sequence)) continue;
-    reserve(*sequence, static_cast<int64_t>(sequence->tokens.size()));
-    plan.items.push_back({sequence, sequence->computed, 1, true});
+    const int64_t end = end_of_step(*sequence), rows = end - sequence->computed;
+    reserve(*sequence, end);
+    plan.items.push_back({sequence, sequence->computed, rows, rows});
   }
 }
 
@@ -279,8 +295,8 @@ void Scheduler::plan_prompts(StepPlan& plan) {
     const int64_t wanted = sequence->computed + std::min(budget, sequence->pending());
     const int64_t end = plan_media(plan, *sequence, wanted);
     if (end <= sequence->computed) break;
-    plan.items.push_back(
-        {sequence, sequence->computed, end - sequence->computed, end == static_cast<int64_t>(sequence->tokens.size())});
+    const bool last = end == static_cast<int64_t>(sequence->tokens.size());
+    plan.items.push_back({sequence, sequence->computed, end - sequence->computed, last ? 1 : 0});
     budget -= end - sequence->computed;
     if (budget <= 0 || end < wanted) break;
   }
@@ -294,8 +310,10 @@ StepPlan Scheduler::next() {
 }
 
 void Scheduler::commit(const StepPlan& plan) {
-  for (const WorkItem& item : plan.items)
-    item.sequence->computed = item.first + item.count;
+  for (const WorkItem& item : plan.items) {
+    const auto tokens = static_cast<int64_t>(item.sequence->tokens.size());
+    item.sequence->computed = std::min(item.first + item.count, tokens);
+  }
 }
 
 SchedulerStats Scheduler::stats() const {

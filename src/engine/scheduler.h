@@ -53,16 +53,20 @@ struct Sequence {
   std::string scope;    // beginnings are shared between sequences of one scope
   int64_t reused = 0;   // tokens that were taken over from another sequence when this one was begun
   double media_ms = 0;  // spent on encoding its media
+  /// Ids that may follow the tokens. The next step of a decoding sequence computes them, too, with logits of each;
+  /// those that turn out right become tokens that are computed already.
+  std::vector<int32_t> guesses;
+  int64_t drafted = 0, accepted = 0;  // guesses that were checked, and those that were right
 
   int64_t pending() const { return static_cast<int64_t>(tokens.size()) - computed; }
 };
 
-/// Rows [first, first + count) of a sequence; logits are wanted if they are its last.
+/// Rows [first, first + count) of a sequence, whose guesses stand behind its tokens.
 struct WorkItem {
   Sequence* sequence;
   int64_t first;
   int64_t count;
-  bool logits;
+  int64_t logits;  // how many of the last of them give logits
 };
 
 struct EncodeItem {
@@ -107,7 +111,7 @@ class Scheduler {
   /// Decoding rows of all sequences, then chunks of prompts in order of arrival, blocks allocated. While others decode,
   /// one media item is encoded in a step. Throws Error out_of_memory when a sequence does not fit although it is alone.
   StepPlan next();
-  /// Marks the plan's rows as computed.
+  /// Marks the plan's tokens as computed. Guesses are not: whoever finds one right appends it and counts it.
   void commit(const StepPlan& plan);
 
   /// A new sequence that continues `parent`: full blocks are shared, written ones are copied when they diverge.
@@ -130,6 +134,7 @@ class Scheduler {
   void reuse(Sequence& sequence);
   int64_t blocks_to_write(const Sequence& sequence, int64_t tokens) const;
   bool evict();
+  bool drop_guesses();
   bool preempt_other_than(const Sequence* sequence);
   void reserve(Sequence& sequence, int64_t tokens);
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <iterator>
 #include <numeric>
 #include <utility>
 
@@ -14,9 +15,11 @@ struct StepLoop::Job {
   After after;
   std::optional<Sampler> sampler = {};  // none: only the prompt's state is wanted
   int64_t room = 0;                     // tokens that may still be sampled
+  int64_t reach = 0;                    // guesses of its next step at most
 
   // Made by a step, belongs to whoever has the turn until it is published.
-  std::optional<SampledToken> sampled = {};
+  std::vector<SampledToken> sampled = {};
+  int64_t drafted = 0, accepted = 0;
   std::optional<FinishReason> ended = {};
 
   // Under the mutex:
@@ -41,8 +44,8 @@ struct StepLoop::Job {
   }
 };
 
-StepLoop::StepLoop(Scheduler& scheduler, Runner& runner, std::vector<int32_t> stop_ids)
-    : scheduler_(&scheduler), runner_(&runner), stop_ids_(std::move(stop_ids)) {}
+StepLoop::StepLoop(Scheduler& scheduler, Runner& runner, std::vector<int32_t> stop_ids, Drafting drafting)
+    : scheduler_(&scheduler), runner_(&runner), stop_ids_(std::move(stop_ids)), drafting_(drafting) {}
 
 std::optional<PromptState> StepLoop::prefill(Sequence& sequence, const std::atomic<bool>* cancel, After after) {
   Job job{&sequence, cancel, after};
@@ -56,6 +59,7 @@ FinishReason StepLoop::generate(Sequence& sequence, const SamplingParams& params
   Job job{&sequence, cancel, after};
   job.sampler.emplace(params, stop_ids_, std::move(constraint));
   job.room = params.max_tokens;
+  job.reach = drafting_.most;
   run(job, callbacks);
   return *job.finished;
 }
@@ -192,16 +196,20 @@ int64_t StepLoop::compute(const std::vector<Job*>& jobs) {
   const auto job_of = [&](const Sequence* sequence) { return *std::ranges::find(jobs, sequence, &Job::sequence); };
   StepPlan plan;
   try {
+    draft(jobs);
     plan = scheduler_->next();
     const std::vector<StepLogits> rows = runner_->run(plan);
     scheduler_->commit(plan);
-    for (const StepLogits& row : rows) {
-      Job& job = *job_of(row.sequence);
+    for (auto first = rows.begin(); first != rows.end();) {
+      const auto end =
+          std::find_if(first, rows.end(), [&](const auto& row) { return row.sequence != first->sequence; });
+      Job& job = *job_of(first->sequence);
       try {
-        sample(job, row);
+        sample(job, {first, end});
       } catch (...) {  // its own fault: a grammar that grew too large
         job.error = std::current_exception();
       }
+      first = end;
     }
     return std::transform_reduce(plan.items.begin(), plan.items.end(), int64_t{0}, std::plus<>(),
                                  [](const WorkItem& item) { return item.count; });
@@ -219,31 +227,68 @@ int64_t StepLoop::compute(const std::vector<Job*>& jobs) {
   }
 }
 
-void StepLoop::sample(Job& job, const StepLogits& row) const {
+bool StepLoop::is_stop(int32_t id) const {
+  return std::ranges::find(stop_ids_, id) != stop_ids_.end();
+}
+
+void StepLoop::draft(const std::vector<Job*>& jobs) const {
+  for (Job* job : jobs)
+    job->sequence->guesses.clear();
+  if (drafting_.drafter == nullptr || jobs.size() != 1) return;
+  const Job& job = *jobs.front();
+  Sequence& sequence = *job.sequence;
+  if (!job.sampler || sequence.pending() != 1 || sequence.computed == 0) return;
+  const auto size = static_cast<int64_t>(sequence.tokens.size());
+  int64_t most = std::min(job.reach, job.room - 1);
+  if (size <= drafting_.border) most = std::min(most, drafting_.border - size);
+  if (most <= 0) return;
+  std::vector<int32_t> guesses = drafting_.drafter->propose(sequence.tokens, most);
+  // Nothing follows a stop id.
+  guesses.erase(std::ranges::find_if(guesses, [&](int32_t id) { return is_stop(id); }), guesses.end());
+  sequence.guesses = std::move(guesses);
+}
+
+// Each row gives a token as if it were the only one, and the next row counts if its guess was that token: drafts change
+// neither what is sampled nor what is drawn for it.
+void StepLoop::sample(Job& job, std::span<const StepLogits> rows) const {
   Sequence& sequence = *job.sequence;
   if (!job.sampler) {
+    const StepLogits& row = rows.back();
     job.state = PromptState{{row.logits.begin(), row.logits.end()}, {row.hidden.begin(), row.hidden.end()}};
     job.ended = FinishReason::kStop;
     return;
   }
-  const auto history = std::span(sequence.tokens).subspan(static_cast<size_t>(sequence.prompt_tokens));
-  SampledToken token = job.sampler->sample_token(row.logits, history);
-  if (std::ranges::find(stop_ids_, token.id) != stop_ids_.end()) {
-    job.ended = FinishReason::kStop;
-    return;
+  job.drafted = static_cast<int64_t>(rows.size()) - 1;
+  for (size_t i = 0; i < rows.size(); ++i) {
+    const auto history = std::span(sequence.tokens).subspan(static_cast<size_t>(sequence.prompt_tokens));
+    job.sampled.push_back(job.sampler->sample_token(rows[i].logits, history));
+    const int32_t id = job.sampled.back().id;
+    if (is_stop(id)) {
+      job.sampled.pop_back();
+      job.ended = FinishReason::kStop;
+      break;
+    }
+    sequence.tokens.push_back(id);
+    if (--job.room <= 0) job.ended = FinishReason::kLength;
+    if (job.ended || i + 1 == rows.size() || sequence.guesses[i] != id) break;
+    ++sequence.computed;
+    ++job.accepted;
   }
-  job.sampled = std::move(token);
-  if (--job.room <= 0) job.ended = FinishReason::kLength;
+  // After a wrong guess fewer are tried, as many as were right and one more.
+  if (job.drafted > 0)
+    job.reach = job.accepted == job.drafted ? std::min(2 * job.reach, drafting_.most) : job.accepted + 1;
 }
 
 // Makes a step's result known to its caller.
 void StepLoop::publish(Job& job) {
-  if (job.sampled) {
-    job.sequence->tokens.push_back(job.sampled->id);
-    job.fresh.push_back(*std::move(job.sampled));
-  }
-  job.begun = job.begun || job.sampled || job.ended;
-  job.sampled.reset();
+  job.begun = job.begun || !job.sampled.empty() || job.ended;
+  std::ranges::move(job.sampled, std::back_inserter(job.fresh));
+  job.sampled.clear();
+  const int64_t drafted = std::exchange(job.drafted, 0), accepted = std::exchange(job.accepted, 0);
+  job.sequence->drafted += drafted;
+  job.sequence->accepted += accepted;
+  stats_.drafted_tokens += drafted;
+  stats_.accepted_tokens += accepted;
   if (job.ended) job.finished = job.ended;
   if (job.error) {  // what it holds may be all that the others lack
     job.finished = FinishReason::kStop;
@@ -264,10 +309,13 @@ void StepLoop::withdraw(Job& job) {
 void StepLoop::take(Sequence& sequence, After after) {
   const int64_t reused = sequence.reused;
   const double media_ms = sequence.media_ms;
+  const int64_t drafted = sequence.drafted, accepted = sequence.accepted;
   if (after == After::kKeep) scheduler_->keep(sequence);
   if (after == After::kRelease) scheduler_->release(sequence);
   sequence.reused = reused;
   sequence.media_ms = media_ms;
+  sequence.drafted = drafted;
+  sequence.accepted = accepted;
 }
 
 void StepLoop::take_returned() {

@@ -7,10 +7,12 @@
 #include <cstdint>
 #include <exception>
 #include <functional>
+#include <limits>
 #include <mutex>
 #include <optional>
 #include <vector>
 
+#include "engine/drafter.h"
 #include "engine/generator.h"
 
 namespace minicpm {
@@ -21,11 +23,19 @@ struct PromptState {
   std::vector<float> hidden;  // [hidden]
 };
 
+/// Guesses for a caller who is alone; with others about, their rows fill the steps.
+struct Drafting {
+  Drafter* drafter = nullptr;  // null: none
+  int64_t most = 0;            // guesses of a step
+  /// Guesses do not lead across this position, from which on the model rotates keys differently.
+  int64_t border = std::numeric_limits<int64_t>::max();
+};
+
 /// Functions may be called by several threads at once, each with its own sequence. The scheduler and the runner belong
 /// to the loop: others touch them inside exclusively() only.
 class StepLoop {
  public:
-  StepLoop(Scheduler& scheduler, Runner& runner, std::vector<int32_t> stop_ids);
+  StepLoop(Scheduler& scheduler, Runner& runner, std::vector<int32_t> stop_ids, Drafting drafting = {});
 
   /// What becomes of a sequence when its caller has what was wanted, however that ends: it stays with the caller, who
   /// gives it back one day; or what it computed is kept for prompts with the same beginning; or its blocks are freed.
@@ -42,8 +52,8 @@ class StepLoop {
     std::function<void()> on_begin;                     // the prompt is computed; may be empty
   };
   /// The same, then samples up to params.max_tokens tokens, which are appended to the sequence. Callbacks come on this
-  /// thread. With other callers about, a few tokens more than on_token saw may have been appended at the end.
-  /// `constraint` belongs to this answer alone.
+  /// thread. With other callers about, or with drafts, a few tokens more than on_token saw may have been appended at
+  /// the end. `constraint` belongs to this answer alone.
   FinishReason generate(Sequence& sequence, const SamplingParams& params, const Callbacks& callbacks,
                         const std::atomic<bool>* cancel = nullptr,
                         std::shared_ptr<TokenConstraint> constraint = nullptr, After after = After::kStay);
@@ -64,7 +74,9 @@ class StepLoop {
   void leave(Job& job, std::unique_lock<std::mutex>& lock);
   void step(std::unique_lock<std::mutex>& lock);
   int64_t compute(const std::vector<Job*>& jobs);
-  void sample(Job& job, const StepLogits& row) const;
+  bool is_stop(int32_t id) const;
+  void draft(const std::vector<Job*>& jobs) const;
+  void sample(Job& job, std::span<const StepLogits> rows) const;
   void publish(Job& job);
   void withdraw(Job& job);
   void take(Sequence& sequence, After after);
@@ -75,6 +87,7 @@ class StepLoop {
   Scheduler* scheduler_;
   Runner* runner_;
   std::vector<int32_t> stop_ids_;
+  Drafting drafting_;
 
   /// Guards all below. Scheduler, runner and the sequences in the scheduler belong to whoever has the turn.
   mutable std::mutex mutex_;

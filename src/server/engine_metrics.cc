@@ -25,6 +25,8 @@ constexpr Row kRows[] = {
     {"reused_tokens_total", "counter", "Tokens of prompts that an earlier request had computed.",
      &EngineStats::reused_tokens},
     {"preemptions_total", "counter", "Sequences that lost their blocks for a time.", &EngineStats::preempted},
+    {"drafted_tokens_total", "counter", "Guesses at tokens that were checked.", &EngineStats::drafted_tokens},
+    {"accepted_tokens_total", "counter", "Guesses that were right.", &EngineStats::accepted_tokens},
     {"media_cache_bytes", "gauge", "Encoded pictures and sounds that are kept.", &EngineStats::media_cache_bytes},
     {"media_cache_hits_total", "counter", "Pictures and sounds that were kept.", &EngineStats::media_cache_hits},
     {"media_cache_misses_total", "counter", "Pictures and sounds that had to be encoded.",

@@ -12,10 +12,17 @@ namespace {
 
 Json usage_json(const OpenAiChat& call, std::span<const ChatResult> results) {
   const Usage& prompt = results.front().usage;  // choices have one prompt, which counts once
-  int64_t completion = 0, reasoning = 0;
+  int64_t completion = 0, reasoning = 0, drafted = 0, accepted = 0;
   for (const ChatResult& result : results) {
     completion += result.usage.completion_tokens;
+    drafted += result.timings.drafted;
+    accepted += result.timings.accepted;
     reasoning += reasoning_tokens(*call.model, call.chat, result);
+  }
+  Json details = {{"reasoning_tokens", reasoning}};
+  if (drafted > 0) {
+    details["accepted_prediction_tokens"] = accepted;
+    details["rejected_prediction_tokens"] = drafted - accepted;
   }
   return {{"prompt_tokens", prompt.prompt_tokens},
           {"completion_tokens", completion},
@@ -24,7 +31,7 @@ Json usage_json(const OpenAiChat& call, std::span<const ChatResult> results) {
            {{"cached_tokens", prompt.cached_tokens},
             {"image_tokens", prompt.image_tokens},
             {"audio_tokens", prompt.audio_tokens}}},
-          {"completion_tokens_details", {{"reasoning_tokens", reasoning}}}};
+          {"completion_tokens_details", std::move(details)}};
 }
 
 Json envelope(const ApiContext& context, const Exchange& exchange, const OpenAiChat& call) {

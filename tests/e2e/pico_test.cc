@@ -197,5 +197,9 @@ INSTANTIATE_TEST_SUITE_P(CacheTypes, PicoTest,
                          ::testing::Values(Words{"pico", "--cache-type", "f32"}, Words{"pico", "--cache-type", "bf16"},
                                            Words{"pico", "--cache-type", "q8_0"}));
 
+INSTANTIATE_TEST_SUITE_P(Drafts, PicoTest,
+                         ::testing::Values(Words{"pico", "--lookup"}, Words{"pico", "--draft", "pico:q8_0"},
+                                           Words{"pico", "--lookup", "--draft", "pico", "--draft-tokens", "3"}));
+
 }  // namespace
 }  // namespace minicpm::e2e

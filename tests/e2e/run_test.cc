@@ -73,6 +73,37 @@ TEST_F(RunTest, PrecisionsAreAChoice) {
   expect_error(minicpm({"run", hf_, "-p", "Hello", "--exact", "--half"}), 2, "contradict each other");
 }
 
+TEST_F(RunTest, DraftsChangeNoAnswer) {
+  const std::string picture = write_picture("p.bmp", 150, 100);
+  const std::string schema = write("s.json", R"({"type": "object", "properties": {"a": {"type": "string"}}})");
+  for (const std::vector<std::string>& how : std::vector<std::vector<std::string>>{
+           {"--greedy"}, {"--seed", "3"}, {"--greedy", "--json-schema", schema}, {"--seed", "4", "--stop", "e"}}) {
+    std::vector<std::string> words = {"-p", "What is it?", "--image", picture, "-n", "60"};
+    words.insert(words.end(), how.begin(), how.end());
+    const Json plain = run(hf_, words);
+    EXPECT_EQ(plain.at("timings").at("drafted"), 0);
+    for (const std::vector<std::string>& drafts :
+         std::vector<std::vector<std::string>>{{"--lookup"}, {"--draft", gguf_}, {"--lookup", "--draft", hf_}}) {
+      std::vector<std::string> drafting = words;
+      drafting.insert(drafting.end(), drafts.begin(), drafts.end());
+      const Json json = run(hf_, drafting);
+      EXPECT_EQ(json.at("tokens"), plain.at("tokens")) << how[0] << " " << drafts[0];
+      EXPECT_EQ(json.at("text"), plain.at("text"));
+      EXPECT_EQ(json.at("finish_reason"), plain.at("finish_reason"));
+      EXPECT_LE(json.at("timings").at("accepted").get<int>(), json.at("timings").at("drafted").get<int>());
+      if (drafts[0] == "--draft") {
+        EXPECT_GT(json.at("timings").at("drafted").get<int>(), 0);
+      }
+    }
+  }
+}
+
+TEST_F(RunTest, DraftsThatCannotBeAreRefused) {
+  expect_error(minicpm({"run", hf_, "-p", "Hello", "--draft", other_}), 2, "cannot draft for this model");
+  expect_error(minicpm({"run", hf_, "-p", "Hello", "--draft-tokens", "4"}), 2, "--draft-tokens needs");
+  expect_error(minicpm({"run", hf_, "-p", "Hello", "--draft", path("nothing")}), 3, "nothing");
+}
+
 TEST_F(RunTest, BothLayoutsAnswer) {
   const std::string picture = write_picture("p.bmp", 300, 200);
   for (const std::string& model : {hf_, gguf_}) {
