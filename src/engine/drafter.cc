@@ -76,6 +76,19 @@ std::vector<int32_t> DrafterList::propose(std::span<const int32_t> tokens, int64
   return {};
 }
 
+int64_t DraftPace::next() {
+  if (rest_ == 0) return reach_;
+  --rest_;
+  return 0;
+}
+
+void DraftPace::learn(int64_t drafted, int64_t accepted) {
+  constexpr int kMostMisses = 4;  // at most 14 steps of rest, where a step with a guess takes a quarter longer
+  reach_ = accepted == drafted ? std::min(2 * reach_, most_) : accepted + 1;
+  misses_ = accepted > 0 ? 0 : std::min(misses_ + 1, kMostMisses);
+  rest_ = misses_ == 0 ? 0 : (1 << misses_) - 2;
+}
+
 void check_same_vocabulary(const LoadedModel& model, const LoadedModel& draft, const std::string& draft_name) {
   const Tokenizer& a = *model.tokenizer();
   const Tokenizer& b = *draft.tokenizer();

@@ -62,6 +62,23 @@ class DrafterList final : public Drafter {
   std::vector<std::unique_ptr<Drafter>> drafters_;
 };
 
+/// How many guesses a step is worth: twice as many as before after a step whose guesses were all right, else one more
+/// than were right. After steps without a right one there are none for a while, longer each time, so that text nobody
+/// can guess costs little.
+class DraftPace {
+ public:
+  explicit DraftPace(int64_t most = 0) : most_(most), reach_(most) {}
+  /// Guesses for the next step at most.
+  int64_t next();
+  /// Of a step that had guesses.
+  void learn(int64_t drafted, int64_t accepted);
+
+ private:
+  int64_t most_, reach_;
+  int misses_ = 0;  // steps without a right guess, one after another
+  int rest_ = 0;    // steps to come without guesses
+};
+
 /// Throws Error invalid_request, with the first difference, unless every id means the same to both models.
 void check_same_vocabulary(const LoadedModel& model, const LoadedModel& draft, const std::string& draft_name);
 

@@ -15,7 +15,7 @@ struct StepLoop::Job {
   After after;
   std::optional<Sampler> sampler = {};  // none: only the prompt's state is wanted
   int64_t room = 0;                     // tokens that may still be sampled
-  int64_t reach = 0;                    // guesses of its next step at most
+  DraftPace pace = {};
 
   // Made by a step, belongs to whoever has the turn until it is published.
   std::vector<SampledToken> sampled = {};
@@ -59,7 +59,7 @@ FinishReason StepLoop::generate(Sequence& sequence, const SamplingParams& params
   Job job{&sequence, cancel, after};
   job.sampler.emplace(params, stop_ids_, std::move(constraint));
   job.room = params.max_tokens;
-  job.reach = drafting_.most;
+  job.pace = DraftPace(drafting_.most);
   run(job, callbacks);
   return *job.finished;
 }
@@ -235,11 +235,11 @@ void StepLoop::draft(const std::vector<Job*>& jobs) const {
   for (Job* job : jobs)
     job->sequence->guesses.clear();
   if (drafting_.drafter == nullptr || jobs.size() != 1) return;
-  const Job& job = *jobs.front();
+  Job& job = *jobs.front();
   Sequence& sequence = *job.sequence;
   if (!job.sampler || sequence.pending() != 1 || sequence.computed == 0) return;
   const auto size = static_cast<int64_t>(sequence.tokens.size());
-  int64_t most = std::min(job.reach, job.room - 1);
+  int64_t most = std::min(job.pace.next(), job.room - 1);
   if (size <= drafting_.border) most = std::min(most, drafting_.border - size);
   if (most <= 0) return;
   std::vector<int32_t> guesses = drafting_.drafter->propose(sequence.tokens, most);
@@ -274,9 +274,7 @@ void StepLoop::sample(Job& job, std::span<const StepLogits> rows) const {
     ++sequence.computed;
     ++job.accepted;
   }
-  // After a wrong guess fewer are tried, as many as were right and one more.
-  if (job.drafted > 0)
-    job.reach = job.accepted == job.drafted ? std::min(2 * job.reach, drafting_.most) : job.accepted + 1;
+  if (job.drafted > 0) job.pace.learn(job.drafted, job.accepted);
 }
 
 // Makes a step's result known to its caller.

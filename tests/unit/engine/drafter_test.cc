@@ -34,6 +34,31 @@ TEST(LookupDrafter, GoesOnAsItDidBefore) {
   EXPECT_EQ(lookup.propose(Ids(100, 6), 3), (Ids{6, 6, 6}));
 }
 
+TEST(DraftPace, FollowsWhatWasRight) {
+  DraftPace pace(8);
+  EXPECT_EQ(pace.next(), 8);
+  pace.learn(8, 2);
+  EXPECT_EQ(pace.next(), 3);
+  pace.learn(3, 3);
+  EXPECT_EQ(pace.next(), 6);
+  pace.learn(6, 6);
+  EXPECT_EQ(pace.next(), 8);
+}
+
+TEST(DraftPace, RestsLongerAfterEachMiss) {
+  DraftPace pace(8);
+  for (const int rest : {0, 2, 6, 14, 14}) {
+    pace.learn(1, 0);
+    for (int i = 0; i < rest; ++i)
+      EXPECT_EQ(pace.next(), 0) << i << " of " << rest;
+    EXPECT_EQ(pace.next(), 1);
+  }
+  pace.learn(1, 1);
+  EXPECT_EQ(pace.next(), 2);
+  pace.learn(2, 0);
+  EXPECT_EQ(pace.next(), 1);  // the first miss after a right guess
+}
+
 /// Knows the whole text and is wrong now and then.
 class KnowingDrafter : public Drafter {
  public:
