@@ -67,7 +67,7 @@ class DrafterList final : public Drafter {
 /// can guess costs little.
 class DraftPace {
  public:
-  explicit DraftPace(int64_t most = 0) : most_(most), reach_(most) {}
+  explicit DraftPace(int64_t most) : most_(most), reach_(most) {}
   /// Guesses for the next step at most.
   int64_t next();
   /// Of a step that had guesses.

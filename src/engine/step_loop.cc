@@ -15,7 +15,7 @@ struct StepLoop::Job {
   After after;
   std::optional<Sampler> sampler = {};  // none: only the prompt's state is wanted
   int64_t room = 0;                     // tokens that may still be sampled
-  DraftPace pace = {};
+  DraftPace pace = DraftPace(0);
 
   // Made by a step, belongs to whoever has the turn until it is published.
   std::vector<SampledToken> sampled = {};
