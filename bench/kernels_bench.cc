@@ -162,7 +162,7 @@ std::vector<Shape> shapes_for(DType dtype, const Options& options) {
 void run(const Options& options) {
   const cpu::Isa& isa = cpu::select_isa(options.isa);
   ThreadPool pool(options.threads);
-  cpu::Linear linear(pool, cpu::linear_kernels(isa.name));
+  cpu::Linear linear(pool, cpu::linear_kernels(isa.name), false);
   const std::vector<uint8_t> bytes = weight_bytes();
   fmt::print("{}, {} threads, {}\n", isa.name, pool.num_threads(),
              options.exact  ? "exact"

@@ -12,6 +12,9 @@ namespace minicpm {
 struct BackendOptions {
   int num_threads = 0;  // 0: one per usable processor
   std::string isa;      // kernel table to force ("scalar", "avx2", ...); empty: the best one, or MINICPM_ISA
+  /// The bits of a row's results do not depend on how many rows are computed with it, so that answers are the same
+  /// alone and among others. Single rows are computed as slowly as several.
+  bool deterministic = false;
 };
 
 /// The CPU backend. Throws Error invalid_request for an unknown isa, unsupported for one this processor lacks.

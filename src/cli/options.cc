@@ -374,6 +374,9 @@ constexpr std::array kOptions = {
         "models' authors do"},
     OptionRow{"run serve live transcribe speak batch bench", "--exact", "", kMachine, &Options::exact,
               "compute in f32 throughout: slower, closest to the reference"},
+    OptionRow{"run serve transcribe batch bench", "--deterministic", "", kMachine, &Options::deterministic,
+              "the same answer to the last bit whether it is computed alone, among others or in pieces; slower where few "
+              "rows are computed at a time"},
     OptionRow{"run serve live transcribe speak batch bench", "--half", "", kMachine, &Options::half,
               "multiply f16 and f32 weights in bf16: prompts are read twice as fast, as coarsely as by bf16 models"},
     OptionRow{"run serve live transcribe speak batch bench verify doctor", "--isa", "NAME", kMachine, &Options::isa,

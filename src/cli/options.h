@@ -51,6 +51,7 @@ struct Options {
   std::string media_type;
   bool exact = false;
   bool half = false;
+  bool deterministic = false;
 
   bool json = false;
   bool verbose = false;

@@ -28,7 +28,9 @@ ModelSpec model_spec(const Options& options) {
 
 EngineOptions engine_options(const Options& options) {
   EngineOptions engine;
-  engine.backend = {.num_threads = static_cast<int>(options.threads.value_or(0)), .isa = options.isa};
+  engine.backend = {.num_threads = static_cast<int>(options.threads.value_or(0)),
+                    .isa = options.isa,
+                    .deterministic = options.deterministic};
   engine.context_tokens = options.context.value_or(0);
   if (options.kv_type == "f32") engine.kv_type = DType::kF32;
   if (options.kv_type == "bf16") engine.kv_type = DType::kBF16;

@@ -133,8 +133,11 @@ struct Attention::PagedCall {
   }
 };
 
-Attention::Attention(ThreadPool& pool, const KernelTable& kernels)
-    : pool_(pool), kernels_(kernels), scratch_(static_cast<size_t>(pool.num_threads())) {}
+Attention::Attention(ThreadPool& pool, const KernelTable& kernels, bool deterministic)
+    : pool_(pool),
+      kernels_(kernels),
+      few_queries_(deterministic ? 0 : kFewQueries),
+      scratch_(static_cast<size_t>(pool.num_threads())) {}
 
 int64_t Attention::rows_per_tile(int64_t rows, int64_t heads, int64_t group, int64_t head_dim) const {
   // Large tiles convert keys less often; smaller ones give every thread something to do.
@@ -157,11 +160,11 @@ void Attention::plan(const PagedCall& call) {
   parts_size_ = 0;
   for (int64_t s = 0; s < batch.sequences(); ++s) {
     const int64_t rows = batch.row_starts[s + 1] - batch.row_starts[s];
-    if (rows * call.group() > kFewQueries) scratch = std::max(scratch, plan_tiles(call, s));
+    if (rows * call.group() > few_queries_) scratch = std::max(scratch, plan_tiles(call, s));
   }
   for (int64_t s = 0; s < batch.sequences(); ++s) {
     const int64_t rows = batch.row_starts[s + 1] - batch.row_starts[s];
-    if (rows * call.group() <= kFewQueries) scratch = std::max(scratch, plan_parts(call, s));
+    if (rows * call.group() <= few_queries_) scratch = std::max(scratch, plan_parts(call, s));
   }
   parts_.reserve(parts_size_);
   for (Scratch& memory : scratch_)

@@ -5,7 +5,8 @@
 // does not change it.
 //
 // Few queries (decoding) would leave most lanes of a tile empty. They take row kernels instead, and their keys are cut
-// into parts of fixed length whose results are combined in order.
+// into parts of fixed length whose results are combined in order. Where results must not depend on the number of rows,
+// everything goes through tiles.
 //
 // Either way the result does not depend on the number of threads.
 #pragma once
@@ -27,7 +28,7 @@ const CacheKernels& cache_kernels(const KernelTable& kernels, DType dtype);
 /// One call at a time.
 class Attention {
  public:
-  Attention(ThreadPool& pool, const KernelTable& kernels);
+  Attention(ThreadPool& pool, const KernelTable& kernels, bool deterministic);
 
   /// As in Backend.
   void paged(Tensor out, Tensor q, const KvLayer& kv, const Batch& batch, float scale, Precision precision);
@@ -60,6 +61,7 @@ class Attention {
 
   ThreadPool& pool_;
   const KernelTable& kernels_;
+  int64_t few_queries_;           // of a sequence, that take row kernels
   std::vector<Scratch> scratch_;  // one per worker
   Scratch parts_;                 // partial results of the row kernels
   int64_t parts_size_ = 0;        // floats in use there

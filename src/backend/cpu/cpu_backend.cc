@@ -13,12 +13,12 @@ constexpr int64_t kPartBytes = 32 << 10;
 
 }  // namespace
 
-CpuBackend::CpuBackend(const Isa& isa, int num_threads)
+CpuBackend::CpuBackend(const Isa& isa, int num_threads, bool deterministic)
     : isa_(isa),
       kernels_(*isa.kernels),
       pool_(num_threads),
-      linear_(pool_, linear_kernels(isa.name)),
-      attention_(pool_, kernels_) {}
+      linear_(pool_, linear_kernels(isa.name), deterministic),
+      attention_(pool_, kernels_, deterministic) {}
 
 std::string CpuBackend::description() const {
   const int threads = num_threads();

@@ -15,7 +15,7 @@ namespace minicpm::cpu {
 /// Results do not depend on the number of threads. One thread at a time may call.
 class CpuBackend final : public Backend {
  public:
-  CpuBackend(const Isa& isa, int num_threads);
+  CpuBackend(const Isa& isa, int num_threads, bool deterministic);
 
   std::string description() const override;
   int num_threads() const override { return pool_.num_threads(); }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <new>
+#include <utility>
 #include <vector>
 
 namespace minicpm::cpu {
@@ -17,6 +18,9 @@ constexpr int64_t kSmallConversion = 16 << 10;
 constexpr int64_t kMinPartBytes = 16 << 10;
 constexpr int64_t kMaxPartBytes = 256 << 10;
 constexpr int kPartsPerThread = 8;
+
+// Rows that the kernels of every tile can take.
+constexpr int64_t kLeastRows = 3;
 
 // Parts of a gemm: more columns read the activations less often.
 constexpr int64_t kMaxPartPanels = 4;
@@ -127,7 +131,8 @@ const LinearKernels& linear_kernels(std::string_view isa) {
 
 class Linear::Impl {
  public:
-  Impl(ThreadPool& pool, const LinearKernels& kernels) : pool_(pool), kernels_(kernels) {
+  Impl(ThreadPool& pool, const LinearKernels& kernels, bool deterministic)
+      : pool_(pool), kernels_(kernels), deterministic_(deterministic) {
     scratch_.reserve(kernels.scratch_bytes * pool.num_threads());
   }
 
@@ -142,12 +147,20 @@ class Linear::Impl {
       fn(i, 0);
   }
   const void* prepare(const Tensor& x, Input input, bool gemv);
+  void run_filled_up(std::span<const LinearTarget> targets, const Tensor& x, Precision precision);
+
+  bool is_few(int64_t rows, Input input) const {
+    const LinearInput& form = kernels_.inputs[input];
+    return form.to_tile == nullptr || (!deterministic_ && rows <= form.gemv_rows);
+  }
   int64_t part_cols(const ProductArgs& args, bool gemv, int64_t all_cols, int64_t all_bytes) const;
 
   ThreadPool& pool_;
   const LinearKernels& kernels_;
   std::array<Buffer, kNumInputs> inputs_;
-  Buffer scratch_;  // of every thread
+  Buffer scratch_;    // of every thread
+  Buffer filled_up_;  // rows and results of run_filled_up
+  bool deterministic_;
   std::vector<Job> jobs_;
 };
 
@@ -180,9 +193,33 @@ int64_t Linear::Impl::part_cols(const ProductArgs& args, bool gemv, int64_t all_
   return kernels_.panel_cols * std::clamp<int64_t>(panels / (threads * kPanelPartsPerThread), 1, kMaxPartPanels);
 }
 
+/// The last row is repeated until there are kLeastRows: tiles have no kernels for fewer.
+void Linear::Impl::run_filled_up(std::span<const LinearTarget> targets, const Tensor& x, Precision precision) {
+  const int64_t rows = x.dim(0), k = x.dim(1);
+  int64_t size = kLeastRows * k;
+  for (const LinearTarget& target : targets)
+    size += kLeastRows * target.w.rows();
+  auto* next = reinterpret_cast<float*>(filled_up_.reserve(size * static_cast<int64_t>(sizeof(float))));
+  const auto take = [&](int64_t cols) {
+    return Tensor(std::exchange(next, next + kLeastRows * cols), DType::kF32, {kLeastRows, cols});
+  };
+  const Tensor more = take(k);
+  for (int64_t row = 0; row < kLeastRows; ++row)
+    std::copy_n(x.f32_row(std::min(row, rows - 1)), k, more.f32_row(row));
+  std::vector<LinearTarget> filled_up(targets.begin(), targets.end());
+  for (LinearTarget& target : filled_up)
+    target.out = take(target.w.rows());
+  run(filled_up, more, precision);
+  for (size_t i = 0; i < targets.size(); ++i) {
+    for (int64_t row = 0; row < rows; ++row)
+      std::copy_n(filled_up[i].out.f32_row(row), targets[i].w.rows(), targets[i].out.f32_row(row));
+  }
+}
+
 void Linear::Impl::run(std::span<const LinearTarget> targets, const Tensor& x, Precision precision) {
   const int64_t rows = x.dim(0), k = x.dim(1);
   if (rows == 0 || targets.empty()) return;
+  if (deterministic_ && rows < kLeastRows) return run_filled_up(targets, x, precision);
   int64_t all_cols = 0, all_bytes = 0;
   for (const LinearTarget& target : targets) {
     all_cols += target.w.rows();
@@ -195,12 +232,11 @@ void Linear::Impl::run(std::span<const LinearTarget> targets, const Tensor& x, P
   for (const LinearTarget& target : targets) {
     const LinearFormat& format = format_of(kernels_, target.w.dtype);
     const bool exact = precision == Precision::kExact;
-    const auto many_rows = [&](Input input) { return rows > kernels_.inputs[input].gemv_rows; };
-    const bool int8 = precision == Precision::kInt8 && format.gemm_int8 != nullptr && many_rows(kInputQ8);
+    const bool int8 = precision == Precision::kInt8 && format.gemm_int8 != nullptr && !is_few(rows, kInputQ8);
     const bool half = (precision == Precision::kHalf || precision == Precision::kInt8) && !int8 &&
-                      format.gemm_half != nullptr && many_rows(kInputBF16);
+                      format.gemm_half != nullptr && !is_few(rows, kInputBF16);
     const Input input = exact ? kInputF32 : int8 ? kInputQ8 : half ? kInputBF16 : format.fast_input;
-    const bool gemv = rows <= kernels_.inputs[input].gemv_rows;
+    const bool gemv = is_few(rows, input);
     if (prepared[input] == nullptr) prepared[input] = prepare(x, input, gemv);
     Job job;
     job.kernel = exact  ? (gemv ? format.gemv_exact : format.gemm_exact)
@@ -250,7 +286,8 @@ void Linear::Impl::run(std::span<const LinearTarget> targets, const Tensor& x, P
   });
 }
 
-Linear::Linear(ThreadPool& pool, const LinearKernels& kernels) : impl_(std::make_unique<Impl>(pool, kernels)) {}
+Linear::Linear(ThreadPool& pool, const LinearKernels& kernels, bool deterministic)
+    : impl_(std::make_unique<Impl>(pool, kernels, deterministic)) {}
 Linear::~Linear() = default;
 
 void Linear::run(std::span<const LinearTarget> targets, Tensor x, Precision precision) {

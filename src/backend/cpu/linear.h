@@ -21,10 +21,11 @@ const LinearKernels& linear_kernels(std::string_view isa);
 /// Accuracy: kExact multiplies and adds in f32. kFast rounds the activations as the format's kernels want them: to int8
 /// with one scale per 32 values for block formats, to bf16 for bf16 weights where the processor has such products. A
 /// row's result has the same bits whatever the other rows hold and however many threads there are. Products of up to
-/// LinearInput::gemv_rows rows and of more rows use different kernels, so between those the last bits may differ.
+/// LinearInput::gemv_rows rows and of more rows use different kernels, so between those the last bits may differ,
+/// unless it is to be deterministic: then the kernels of many rows compute few rows, too.
 class Linear {
  public:
-  Linear(ThreadPool& pool, const LinearKernels& kernels);
+  Linear(ThreadPool& pool, const LinearKernels& kernels, bool deterministic);
   ~Linear();
   Linear(const Linear&) = delete;
   Linear& operator=(const Linear&) = delete;

@@ -6,7 +6,7 @@
 namespace minicpm {
 
 std::unique_ptr<Backend> make_cpu_backend(const BackendOptions& options) {
-  return std::make_unique<cpu::CpuBackend>(cpu::select_isa(options.isa), options.num_threads);
+  return std::make_unique<cpu::CpuBackend>(cpu::select_isa(options.isa), options.num_threads, options.deterministic);
 }
 
 std::vector<KernelInfo> cpu_kernels() {
