@@ -10,6 +10,7 @@ find_package(PNG REQUIRED)
 find_package(GIF REQUIRED)
 find_package(Boost 1.81 REQUIRED)  # headers only: Asio and Beast
 find_package(OpenSSL 3 REQUIRED)
+pkg_check_modules(SQLITE REQUIRED IMPORTED_TARGET sqlite3>=3.35)  # RETURNING
 find_package(CURL 7.85 REQUIRED)  # CURLOPT_PROTOCOLS_STR
 pkg_check_modules(PCRE2 REQUIRED IMPORTED_TARGET libpcre2-8)
 pkg_check_modules(UTF8PROC REQUIRED IMPORTED_TARGET libutf8proc)

@@ -34,7 +34,7 @@ OWNERS = {
     "histedit": {"cli"}, "editline/": {"cli"},
     "torch/": {"train"}, "mpi.h": {"dist"},
     "boost/": {"server"}, "openssl/": {"server", "hub"},
-    "curl/": {"hub"},
+    "curl/": {"hub"}, "sqlite3": {"server"},
 }
 INCLUDE = re.compile(r'^\s*#\s*include\s+([<"])([^>"]+)[>"]')
 

@@ -152,6 +152,9 @@ constexpr std::array kOptions = {
     OptionRow{"serve", "--store", "", kServer, &Options::store,
               "offer all models of the store as well; they are loaded when they are asked for and unloaded after five "
               "minutes, or as --keep-alive says"},
+    OptionRow{"serve", "--state", "DIR", kServer, &Options::state,
+              "folder for what the server keeps; default: minicpm/server in $XDG_STATE_HOME or ~/.local/state"},
+    OptionRow{"serve", "--no-state", "", kServer, &Options::no_state, "keep nothing: no responses to go on from"},
     OptionRow{"serve", "--log", "text|json|off", kServer, &Options::log,
               "one line for each request on standard error, without prompts and keys; default: text"},
     OptionRow{"serve", "--api-key", "KEY", kAccess, &Options::api_keys,

@@ -101,6 +101,8 @@ struct Options {
 
   bool store = false;                 // serve
   std::optional<int64_t> keep_alive;  // serve
+  std::string state;                  // serve
+  bool no_state = false;              // serve
   bool yes = false;                   // rm
   bool quiet = false;                 // pull
 

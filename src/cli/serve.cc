@@ -45,15 +45,34 @@ std::vector<std::string> keys_of_file(const std::string& file) {
   return keys;
 }
 
-/// $XDG_DATA_HOME/minicpm, or ~/.local/share/minicpm.
-std::filesystem::path user_data_folder() {
-  const char* data = std::getenv("XDG_DATA_HOME");
-  if (data != nullptr && data[0] == '/') return std::filesystem::path(data) / "minicpm";
+/// minicpm/ in the folder that `variable` names, else in `fallback` of the home folder. Nothing without either.
+std::optional<std::filesystem::path> user_folder(const char* variable, const char* fallback) {
+  const char* named = std::getenv(variable);
+  if (named != nullptr && named[0] == '/') return std::filesystem::path(named) / "minicpm";
   const char* home = std::getenv("HOME");
-  if (home == nullptr || home[0] != '/') {
-    fail(ErrorCode::kInvalidRequest, "there is no data folder: neither XDG_DATA_HOME nor HOME is set");
+  if (home == nullptr || home[0] != '/') return std::nullopt;
+  return std::filesystem::path(home) / fallback / "minicpm";
+}
+
+std::filesystem::path user_data_folder() {
+  if (auto folder = user_folder("XDG_DATA_HOME", ".local/share")) return *folder;
+  fail(ErrorCode::kInvalidRequest, "there is no data folder: neither XDG_DATA_HOME nor HOME is set");
+}
+
+/// Empty where nothing is to be kept.
+std::filesystem::path state_folder(const Options& options) {
+  if (options.no_state && !options.state.empty()) {
+    fail(ErrorCode::kInvalidRequest, "--state and --no-state exclude each other");
   }
-  return std::filesystem::path(home) / ".local/share/minicpm";
+  if (options.no_state || !options.state.empty()) return options.state;
+  const auto folder = user_folder("XDG_STATE_HOME", ".local/state");
+  std::error_code error;
+  if (folder) {
+    std::filesystem::create_directories(*folder, error);
+    if (!error && access(folder->c_str(), R_OK | W_OK | X_OK) == 0) return *folder / "server";
+  }
+  note("minicpm: note: nothing is kept, since there is no folder for it; --state names one\n");
+  return {};
 }
 
 /// Makes or finds the certificate, and says how clients come to trust it.
@@ -96,6 +115,7 @@ server::ServerOptions server_options(const Options& options) {
   // One call for each line, so that those of several threads stay whole.
   result.log = [](std::string_view line) { note(one_line(line) + "\n"); };
   result.version = kVersion;
+  result.state.folder = state_folder(options);
   if (options.keep_alive) {
     result.pool.keep_alive = *options.keep_alive < 0
                                  ? std::nullopt

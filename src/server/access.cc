@@ -116,7 +116,7 @@ std::vector<Header> Access::preflight_headers(const HttpRequest& request) const 
   });
   if (asked.empty() || !plain) asked = "authorization, content-type, x-api-key";
   headers.push_back({"Access-Control-Allow-Headers", asked});
-  headers.push_back({"Access-Control-Allow-Methods", "GET, POST"});
+  headers.push_back({"Access-Control-Allow-Methods", "GET, POST, DELETE"});
   headers.push_back({"Access-Control-Max-Age", "600"});
   return headers;
 }

@@ -18,7 +18,8 @@
 
 namespace minicpm::server {
 
-class LiveShare;  // realtime_api.h
+class LiveShare;    // realtime_api.h
+class ServerState;  // state.h
 
 /// What every handler may use. All of it may be used by several threads.
 struct ApiContext {
@@ -29,6 +30,7 @@ struct ApiContext {
   Speakers& speakers;
   std::string version;  // of the program
   LiveShare* live = nullptr;
+  ServerState* state = nullptr;  // null: nothing is kept
 };
 
 /// Asks the engine. The pieces that `on_delta` gets joined are the result's text, reasoning and calls exactly. Fills in

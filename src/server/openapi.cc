@@ -1,5 +1,6 @@
 #include "server/openapi.h"
 
+#include <algorithm>
 #include <initializer_list>
 #include <string_view>
 
@@ -117,11 +118,13 @@ const Operation kOperations[] = {
     {"POST",
      "/v1/responses",
      "OpenAI",
-     "Answers a conversation of items; nothing is stored",
+     "Answers a conversation of items, and keeps the answer",
      Body::kJson,
      Answer::kJsonOrEvents,
      {kModel,
       {"input", "", "a string, or items: messages, function_call, function_call_output, reasoning", kRequired},
+      {"previous_response_id", "string", "a response that this one goes on from"},
+      {"store", "boolean", "false: the response is not kept"},
       {"instructions", "string", "what the model is told first"},
       kStream,
       {"max_output_tokens", "integer", "longest answer"},
@@ -132,6 +135,10 @@ const Operation kOperations[] = {
       {"parallel_tool_calls", "boolean", "false: one call at most"},
       {"reasoning", "object", "effort: none, minimal: no reasoning; low to xhigh: reasoning"},
       {"text", "object", "format: text, json_object, or json_schema"}}},
+    {"GET", "/v1/responses/{id}", "OpenAI", "A response that was kept"},
+    {"DELETE", "/v1/responses/{id}", "OpenAI", "Forgets a response"},
+    {"GET", "/v1/responses/{id}/input_items", "OpenAI", "What a response was made from; limit, order, after"},
+    {"POST", "/v1/responses/{id}/cancel", "OpenAI", "Refused: nothing is answered in the background"},
     {"GET", "/v1/models", "OpenAI", "The models of this server"},
     {"GET", "/v1/models/{name}", "OpenAI", "One model"},
     {"POST",
@@ -277,9 +284,16 @@ Json content_of(Answer answer) {
   return {{"application/json", object}};
 }
 
+/// "POST" as "post".
+std::string method_key(const Operation& operation) {
+  std::string key(operation.method);
+  std::ranges::transform(key, key.begin(), [](char c) { return static_cast<char>(c - 'A' + 'a'); });
+  return key;
+}
+
 /// "post /v1/chat/completions" as "post_v1_chat_completions".
 std::string operation_id(const Operation& operation) {
-  std::string id = operation.method == "GET" ? "get" : "post";
+  std::string id = method_key(operation);
   for (const char c : operation.path)
     id += (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') ? c : '_';
   return id;
@@ -295,9 +309,10 @@ Json operation_json(const Operation& operation) {
   } else {
     json["responses"]["200"] = {{"description", "The answer"}, {"content", content_of(operation.answer)}};
   }
-  if (operation.path.find('{') != std::string_view::npos) {
+  if (const size_t brace = operation.path.find('{'); brace != std::string_view::npos) {
+    const auto name = operation.path.substr(brace + 1, operation.path.find('}') - brace - 1);
     json["parameters"] =
-        Json::array({{{"name", "name"}, {"in", "path"}, {"required", true}, {"schema", {{"type", "string"}}}}});
+        Json::array({{{"name", name}, {"in", "path"}, {"required", true}, {"schema", {{"type", "string"}}}}});
   }
   if (operation.path == "/" || operation.path == "/health") json["security"] = Json::array();
   if (operation.body == Body::kNone) return json;
@@ -311,8 +326,7 @@ Json operation_json(const Operation& operation) {
 Json openapi_document(const std::string& version) {
   Json paths = Json::object();
   for (const Operation& operation : kOperations) {
-    const char* method = operation.method == "GET" ? "get" : "post";
-    paths[std::string(operation.path)][method] = operation_json(operation);
+    paths[std::string(operation.path)][method_key(operation)] = operation_json(operation);
   }
   const Json error = {{"description", "What is wrong, in the shape of the API that was asked"},
                       {"content", {{"application/json", {{"schema", {{"type", "object"}}}}}}}};

@@ -137,9 +137,11 @@ class ItemReader {
   std::string path_;
 };
 
-std::vector<Message> read_input(const Fields& body, MediaReader& media) {
+std::vector<Message> read_input(const Fields& body, MediaReader& media, const Json& history) {
   ItemReader reader(media);
   if (const auto text = body.string("instructions"); text && !text->empty()) reader.instruct(*text);
+  for (size_t i = 0; i < history.size(); ++i)
+    reader.read(Fields(history[i], fmt::format("{}[{}]", body.path("previous_response_id"), i)));
   body.require("input");
   const Json& input = *body.find("input");
   if (input.is_string()) {
@@ -149,7 +151,7 @@ std::vector<Message> read_input(const Fields& body, MediaReader& media) {
   }
   const Json& items = *body.array("input");
   if (items.empty()) bad_field(body.path("input"), "is empty");
-  if (items.size() > kMaxItems) bad_field(body.path("input"), "has more than {} items", kMaxItems);
+  if (items.size() + history.size() > kMaxItems) bad_field(body.path("input"), "has more than {} items", kMaxItems);
   for (size_t i = 0; i < items.size(); ++i)
     reader.read(Fields(items[i], fmt::format("{}[{}]", body.path("input"), i)));
   return reader.take();
@@ -212,23 +214,21 @@ bool read_reasoning(const Fields& body) {
 }
 
 void check_body(const Fields& body) {
-  for (const char* key : {"previous_response_id", "conversation"}) {
-    if (body.has(key)) {
-      throw ApiError(400, fmt::format("{}: this server stores no responses; send the whole conversation in input", key),
-                     key, "unsupported_field");
-    }
+  if (body.has("conversation")) {
+    throw ApiError(400, "conversation: not supported by this server; use previous_response_id", "conversation",
+                   "unsupported_field");
   }
-  check_fields(
-      body, {{"model", "input", "instructions", "max_output_tokens", "temperature", "top_p", "stream", "tools",
-              "tool_choice", "parallel_tool_calls", "text", "reasoning", "previous_response_id", "conversation"},
-             {"metadata", "user", "service_tier", "include", "truncation", "prompt_cache_key", "prompt_cache_retention",
-              "safety_identifier", "stream_options"},
-             {"store", "background", "top_logprobs", "max_tool_calls", "prompt", "context_management"}});
+  check_fields(body, {{"model", "input", "instructions", "max_output_tokens", "temperature", "top_p", "stream", "tools",
+                       "tool_choice", "parallel_tool_calls", "text", "reasoning", "previous_response_id", "store",
+                       "conversation"},
+                      {"metadata", "user", "service_tier", "include", "truncation", "prompt_cache_key",
+                       "prompt_cache_retention", "safety_identifier", "stream_options"},
+                      {"background", "top_logprobs", "max_tool_calls", "prompt", "context_management"}});
 }
 
 }  // namespace
 
-ResponseCall read_response_call(const Fields& body, const ServedModel& model, MediaReader& media) {
+ResponseCall read_response_call(const Fields& body, const ServedModel& model, MediaReader& media, const Json& history) {
   check_body(body);
   ResponseCall call;
   call.model = &model;
@@ -241,7 +241,7 @@ ResponseCall read_response_call(const Fields& body, const ServedModel& model, Me
   call.chat.json_schema = read_text_format(body);
   call.chat.tools = read_flat_tools(body);
   call.stream = body.boolean("stream").value_or(false);
-  call.chat.messages = read_input(body, media);
+  call.chat.messages = read_input(body, media, history);
   const auto given = [&](const char* key, Json missing) {
     const Json* value = body.find(key);
     return value != nullptr ? *value : std::move(missing);
@@ -250,7 +250,7 @@ ResponseCall read_response_call(const Fields& body, const ServedModel& model, Me
                {"max_output_tokens", given("max_output_tokens", nullptr)},
                {"metadata", given("metadata", Json::object())},
                {"parallel_tool_calls", given("parallel_tool_calls", true)},
-               {"previous_response_id", nullptr},
+               {"previous_response_id", given("previous_response_id", nullptr)},
                {"reasoning", given("reasoning", {{"effort", nullptr}, {"summary", nullptr}})},
                {"store", false},
                {"temperature", sampling.temperature},

@@ -12,7 +12,7 @@ struct ResponseCall {
   Json echo;  // the settings as the answer repeats them
 };
 
-/// Throws ApiError 400, 404.
-ResponseCall read_response_call(const Fields& body, const ServedModel& model, MediaReader& media);
+/// `history`: the items that came before those of the request. Throws ApiError 400, 404.
+ResponseCall read_response_call(const Fields& body, const ServedModel& model, MediaReader& media, const Json& history);
 
 }  // namespace minicpm::server

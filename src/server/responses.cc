@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "server/response_items.h"
+#include "server/stored_responses.h"
 
 namespace minicpm::server {
 namespace {
@@ -10,8 +11,13 @@ namespace {
 /// Puts the output together item by item, and tells of it in events where they are wanted.
 class Output {
  public:
-  Output(Exchange& exchange, const ResponseCall& call)
-      : exchange_(exchange), call_(call), stream_(exchange, kEventStream), created_(unix_time()) {}
+  /// `keep` gets the whole response before the client does.
+  Output(Exchange& exchange, const ResponseCall& call, std::function<void(const Json&)> keep)
+      : exchange_(exchange),
+        call_(call),
+        keep_(std::move(keep)),
+        stream_(exchange, kEventStream),
+        created_(unix_time()) {}
 
   void piece(const TextDelta& delta) {
     begin();
@@ -37,6 +43,7 @@ class Output {
         {"output_tokens", usage.completion_tokens},
         {"output_tokens_details", {{"reasoning_tokens", reasoning_tokens(*call_.model, call_.chat, result)}}},
         {"total_tokens", usage.prompt_tokens + usage.completion_tokens}};
+    keep_(response);
     if (!call_.stream) return send_json(exchange_, response);
     send(cut ? "response.incomplete" : "response.completed", {{"response", std::move(response)}});
     stream_.end();
@@ -138,6 +145,7 @@ class Output {
 
   Exchange& exchange_;
   const ResponseCall& call_;
+  std::function<void(const Json&)> keep_;
   PieceStream stream_;
   int64_t created_;
   int64_t sequence_ = 0;
@@ -154,9 +162,11 @@ void openai_responses(ApiContext& context, Exchange& exchange) {
   const Json json = parse_body(exchange.request().body);
   const Fields body(json);
   const ServedModel& model = context.models.find(body.string("model").value_or(""));
+  const Keeping keeping(context, exchange, body);
   MediaReader media(context.media, model, exchange.cancelled());
-  const ResponseCall call = read_response_call(body, model, media);
-  Output output(exchange, call);
+  ResponseCall call = read_response_call(body, model, media, keeping.history());
+  call.echo["store"] = keeping.wanted();
+  Output output(exchange, call, [&](const Json& response) { keeping.keep(response); });
   output.finish(answer(context, exchange, model, call.chat, [&](const TextDelta& delta) { output.piece(delta); }));
 }
 

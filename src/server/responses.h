@@ -1,4 +1,4 @@
-// OpenAI's responses: conversations of items. Nothing is stored.
+// OpenAI's responses: conversations of items. stored_responses.h has those that are kept.
 #pragma once
 
 #include "server/answering.h"

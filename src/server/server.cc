@@ -15,7 +15,9 @@
 #include "server/openapi.h"
 #include "server/props.h"
 #include "server/responses.h"
+#include "server/route_pattern.h"
 #include "server/speech_api.h"
+#include "server/stored_responses.h"
 #include "server/tools_api.h"
 #include "server/web_page.h"
 
@@ -28,15 +30,12 @@ using Handler = void (*)(ApiContext&, Exchange&);
 
 struct Route {
   std::string_view method;
-  std::string_view path;  // one that ends in a slash stands for all that begin with it
+  std::string_view path;  // as in matches_route()
   Handler handler;
   bool light = false;  // quick, and needs no body
   bool open = false;   // without a key
 
-  bool matches(std::string_view wanted) const {
-    return path.size() > 1 && path.ends_with('/') ? wanted.starts_with(path) && wanted.size() > path.size()
-                                                  : wanted == path;
-  }
+  bool matches(std::string_view wanted) const { return matches_route(path, wanted); }
 };
 
 constexpr bool kLight = true;
@@ -52,6 +51,10 @@ constexpr Route kRoutes[] = {
     {"POST", "/v1/chat/completions", openai_chat},
     {"POST", "/v1/completions", openai_completions},
     {"POST", "/v1/responses", openai_responses},
+    {"GET", "/v1/responses/{id}", openai_find_response},
+    {"DELETE", "/v1/responses/{id}", openai_delete_response},
+    {"GET", "/v1/responses/{id}/input_items", openai_response_items},
+    {"POST", "/v1/responses/{id}/cancel", openai_cancel_response},
     {"GET", "/v1/models", openai_models, kLight},
     {"GET", "/v1/models/", openai_model, kLight},
     {"POST", "/v1/audio/transcriptions", openai_transcriptions},
@@ -78,13 +81,13 @@ ErrorStyle style_of(std::string_view path) {
 /// Throws ApiError 404, 405.
 const Route& find_route(std::string_view method, std::string_view path) {
   if (method == "HEAD") method = "GET";
-  const Route* other = nullptr;
+  std::string others;
   for (const Route& route : kRoutes) {
     if (!route.matches(path)) continue;
     if (route.method == method) return route;
-    other = &route;
+    others += (others.empty() ? "" : " and ") + std::string(route.method);
   }
-  if (other != nullptr) throw ApiError(405, fmt::format("this address takes {} only", other->method));
+  if (!others.empty()) throw ApiError(405, fmt::format("this address takes {} only", others));
   throw ApiError(404, "there is no such address on this server");
 }
 
@@ -97,7 +100,9 @@ class Server::Api : public HttpApp {
         access_(options.access, is_loopback_host(options.http.host)),
         pool_(std::move(models), options.pool),
         media_(options.media),
-        live_(options.live) {}
+        live_(options.live) {
+    if (!options.state.folder.empty()) state_.emplace(options.state);
+  }
 
   void set_gauges(std::function<Metrics::Gauges()> gauges) { gauges_ = std::move(gauges); }
 
@@ -120,6 +125,7 @@ class Server::Api : public HttpApp {
   const WebPage page_;
   MediaShare media_;
   LiveShare live_;
+  std::optional<ServerState> state_;
   Metrics metrics_;
   Speakers speakers_;
   std::function<Metrics::Gauges()> gauges_;
@@ -153,6 +159,7 @@ void Server::Api::run(Exchange& exchange) {
   const ServedModels models(pool_, &exchange.cancelled());
   ApiContext context{models, media_, metrics_, access_, speakers_, options_.version};
   context.live = &live_;
+  context.state = state_ ? &*state_ : nullptr;
   if (route.handler != nullptr) return route.handler(context, exchange);
   if (route.path == "/") return exchange.send(page_.answer(exchange.request()));
   exchange.send({.content_type = "text/plain; version=0.0.4; charset=utf-8",

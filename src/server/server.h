@@ -15,6 +15,7 @@
 #include "server/media_parts.h"
 #include "server/realtime_api.h"
 #include "server/served_models.h"
+#include "server/state.h"
 
 namespace minicpm::server {
 
@@ -27,7 +28,8 @@ struct ServerOptions {
   LogFormat log_format = LogFormat::kOff;
   std::function<void(std::string_view)> log;  // gets lines without line breaks; called by several threads at once
   std::string version = "0";
-  PoolOptions pool;  // of models that are loaded on demand
+  PoolOptions pool;    // of models that are loaded on demand
+  StateOptions state;  // what is kept on disk
 };
 
 /// Before models are loaded: whether the server may listen there. Throws Error refused for an address that other

@@ -33,7 +33,7 @@ int port_of(const std::string& screen) {
 
 TEST(ServeTest, SaysWhereItIsAnswersAndEndsWithCtrlC) {
   const auto begin = std::chrono::steady_clock::now();
-  Terminal program({"serve", "pico", "--port", "0", "-t", "1"}, models());
+  Terminal program({"serve", "pico", "--port", "0", "-t", "1", "--no-state"}, models());
   ASSERT_TRUE(program.wait_for("is ready; open it in a browser, or try: curl http://127.0.0.1:")) << program.screen();
   EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(10));
   ASSERT_TRUE(program.wait_for("\n"));
@@ -47,7 +47,7 @@ TEST(ServeTest, SaysWhereItIsAnswersAndEndsWithCtrlC) {
 }
 
 TEST(ServeTest, CtrlCEndsALongAnswerInTime) {
-  Terminal program({"serve", "pico", "--port", "0", "--log", "off"}, models());
+  Terminal program({"serve", "pico", "--port", "0", "--log", "off", "--no-state"}, models());
   ASSERT_TRUE(program.wait_for("is ready")) << program.screen();
   ASSERT_TRUE(program.wait_for("\n"));
   Client client(port_of(program.screen()));
@@ -65,7 +65,7 @@ TEST(ServeTest, CtrlCEndsALongAnswerInTime) {
 
 TEST(ServeTest, WrongUsageIsOneSentence) {
   const auto refused = [](std::vector<std::string> words, int code, const std::string& text) {
-    words.insert(words.begin(), "serve");
+    words.insert(words.begin(), {"serve", "--no-state"});
     const Outcome outcome = e2e::minicpm(words, {"", models()});
     EXPECT_EQ(outcome.exit_code, code) << outcome.err;
     EXPECT_EQ(outcome.out, "");
@@ -91,6 +91,7 @@ TEST(ServeTest, WrongUsageIsOneSentence) {
   refused({"pico", "--port", "0", "--tls-cert", keys}, 2, "both a certificate and its key");
   refused({"pico", "--port", "0", "--tls-cert", keys, "--tls-key", keys}, 4, "holds no certificate");
   refused({"pico", "--port", "0", "--tls-cert", keys, "--tls-key", keys, "--tls-self-signed"}, 2, "exclude each other");
+  refused({"pico", "--state", folder}, 2, "exclude each other");
   refused({"pico", "pico", "--port", "0"}, 2, "both be called");
   refused({"pico", "pico:q8_0", "--mmproj", "x"}, 2, "single model");
   std::filesystem::remove_all(folder);

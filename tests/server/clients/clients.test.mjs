@@ -166,6 +166,22 @@ test('openai: responses, whole and streamed', async () => {
   assert.ok(more.usage.input_tokens_details.cached_tokens > 32);
 });
 
+test('openai: responses that are kept', async () => {
+  const first = await openai.responses.create(responseQuestion);
+  const next = await openai.responses.create({
+    model: 'pico', temperature: 0, max_output_tokens: 4, previous_response_id: first.id, input: 'And now?',
+  });
+  assert.equal(next.previous_response_id, first.id);
+  assert.ok(next.usage.input_tokens > first.usage.input_tokens);
+  assert.equal((await openai.responses.retrieve(first.id)).output_text, 'HAPPINESS');
+  const types = [];
+  for await (const item of openai.responses.inputItems.list(next.id, { limit: 1, order: 'asc' })) types.push(item.role);
+  assert.deepEqual(types, ['user', 'assistant', 'user']);
+  await assert.rejects(openai.responses.cancel(first.id), OpenAI.BadRequestError);
+  await openai.responses.delete(first.id);
+  await assert.rejects(openai.responses.retrieve(first.id), OpenAI.NotFoundError);
+});
+
 test('openai: leaving a stream', async () => {
   const stream = await openai.chat.completions.create(
     { ...openaiQuestion('Hello'), max_tokens: 100000, min_tokens: 100000, stream: true });
