@@ -6,11 +6,11 @@
 #include "models/loaded_model.h"
 #include "server/conversation.h"
 #include "server/logprobs.h"
+#include "server/spoken_chat.h"
 
 namespace minicpm::server {
-namespace {
 
-Json usage_json(const OpenAiChat& call, std::span<const ChatResult> results) {
+Json chat_usage(const OpenAiChat& call, std::span<const ChatResult> results) {
   const Usage& prompt = results.front().usage;  // choices have one prompt, which counts once
   int64_t completion = 0, reasoning = 0, drafted = 0, accepted = 0;
   for (const ChatResult& result : results) {
@@ -34,7 +34,7 @@ Json usage_json(const OpenAiChat& call, std::span<const ChatResult> results) {
           {"completion_tokens_details", std::move(details)}};
 }
 
-Json envelope(const ApiContext& context, const Exchange& exchange, const OpenAiChat& call) {
+Json chat_envelope(const ApiContext& context, const Exchange& exchange, const OpenAiChat& call) {
   return {{"id", answer_id("chatcmpl-", exchange)},
           {"object", call.stream ? "chat.completion.chunk" : "chat.completion"},
           {"created", unix_time()},
@@ -42,6 +42,8 @@ Json envelope(const ApiContext& context, const Exchange& exchange, const OpenAiC
           {"system_fingerprint", "minicpm-" + context.version},
           {"choices", Json::array()}};
 }
+
+namespace {
 
 std::string call_id(const Exchange& exchange, int choice, size_t call) {
   return fmt::format("{}_{}_{}", answer_id("call_", exchange), choice, call);
@@ -73,7 +75,7 @@ Json message_json(const Exchange& exchange, const ChatResult& result, int choice
 }
 
 void answer_whole(ApiContext& context, Exchange& exchange, const OpenAiChat& call) {
-  Json body = envelope(context, exchange, call);
+  Json body = chat_envelope(context, exchange, call);
   const auto results = answers(context, exchange, *call.model, call.chat, call.choices);
   for (int i = 0; i < call.choices; ++i) {
     const ChatResult& result = results[static_cast<size_t>(i)];
@@ -83,7 +85,7 @@ void answer_whole(ApiContext& context, Exchange& exchange, const OpenAiChat& cal
                                {"logprobs", logprobs_json(logprobs.add_rest(result))},
                                {"finish_reason", finish_reason(result)}});
   }
-  body["usage"] = usage_json(call, results);
+  body["usage"] = chat_usage(call, results);
   send_json(exchange, body);
 }
 
@@ -94,7 +96,7 @@ class Chunks {
       : exchange_(exchange),
         call_(call),
         stream_(exchange, kEventStream),
-        chunk_(envelope(context, exchange, call)),
+        chunk_(chat_envelope(context, exchange, call)),
         begun_(static_cast<size_t>(call.choices), 0),
         logprobs_(static_cast<size_t>(call.choices), LogprobList(*call.model->model().tokenizer(), call.chat)) {}
 
@@ -111,7 +113,7 @@ class Chunks {
     }
     if (call_.include_usage) {
       chunk_["choices"] = Json::array();
-      chunk_["usage"] = usage_json(call_, results);
+      chunk_["usage"] = chat_usage(call_, results);
       stream_.event(chunk_);
     }
     stream_.write("data: [DONE]\n\n");
@@ -171,6 +173,7 @@ void openai_chat(ApiContext& context, Exchange& exchange) {
   const ServedModel& model = context.models.find(body.string("model").value_or(""));
   MediaReader media(context.media, model, exchange.cancelled());
   const OpenAiChat call = read_openai_chat(body, model, media);
+  if (call.spoken) return speak_answer(context, exchange, call);
   call.stream ? answer_streamed(context, exchange, call) : answer_whole(context, exchange, call);
 }
 

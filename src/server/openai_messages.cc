@@ -7,6 +7,7 @@
 #include "models/loaded_model.h"
 #include "server/conversation.h"
 #include "server/openai_chat.h"
+#include "server/spoken_chat.h"
 #include "text/json_schema.h"
 #include "text/tool_calls.h"
 
@@ -129,6 +130,7 @@ void check_body(const Fields& body) {
                        "max_slices",
                        "response_format",
                        "modalities",
+                       "audio",
                        "frequency_penalty",
                        "presence_penalty",
                        "logprobs",
@@ -139,12 +141,8 @@ void check_body(const Fields& body) {
                        "parallel_tool_calls"},
                       {"user", "metadata", "store", "service_tier", "prompt_cache_key", "safety_identifier",
                        "prompt_cache_retention", "verbosity", "cache_prompt", "keep_alive"},
-                      {"functions", "function_call", "audio", "web_search_options", "prediction", "grammar",
-                       "json_schema", "best_of", "ignore_eos", "length_penalty"}});
-  for (const std::string& modality : body.strings("modalities")) {
-    if (modality != "text")
-      throw ApiError(400, "modalities: this server answers in text only", "modalities", "unsupported_field");
-  }
+                      {"functions", "function_call", "web_search_options", "prediction", "grammar", "json_schema",
+                       "best_of", "ignore_eos", "length_penalty"}});
 }
 
 }  // namespace
@@ -215,9 +213,9 @@ void add_assistant(const Fields& fields, Message message, Conversation& conversa
 }
 
 void add_message(const Fields& message, MediaReader& media, Conversation& conversation) {
-  check_fields(message, {{"role", "content", "tool_calls", "tool_call_id", "reasoning_content", "reasoning"},
+  check_fields(message, {{"role", "content", "tool_calls", "tool_call_id", "reasoning_content", "reasoning", "audio"},
                          {"name", "refusal", "annotations", "parsed"},  // the last: what clients add to answers
-                         {"function_call", "audio"}});
+                         {"function_call"}});
   std::string role = message.required_string("role");
   if (role == "developer") role = "system";
   if (role != "system" && role != "user" && role != "assistant" && role != "tool") {
@@ -225,6 +223,11 @@ void add_message(const Fields& message, MediaReader& media, Conversation& conver
               role.substr(0, 100));
   }
   auto content = read_content(message, media, role == "assistant");
+  if (const auto audio = message.object("audio")) {
+    check_fields(*audio, {{"transcript"}, {"id", "data", "expires_at"}, {}});
+    if (!audio->has("transcript")) bad_field(audio->path("id"), "sounds are not kept; give the transcript beside it");
+    content = {ContentPart::from_text(audio->required_string("transcript"))};
+  }
   if (role == "tool") {
     return conversation.add_result(message.required_string("tool_call_id"), std::move(content),
                                    message.path("tool_call_id"));
@@ -290,7 +293,9 @@ OpenAiChat read_openai_chat(const Fields& body, const ServedModel& model, MediaR
     call.include_usage = options->boolean("include_usage").value_or(false);
   }
   // Media last: it costs most, and what is wrong elsewhere should be told first.
+  call.spoken = read_spoken(body, model, media);
   call.chat.messages = read_openai_messages(body, media);
+  if (call.spoken) ask_for_speech(call.chat, *call.spoken);
   return call;
 }
 

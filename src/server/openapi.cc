@@ -89,6 +89,8 @@ const Operation kOperations[] = {
       {"reasoning_effort", "string", "none, minimal: no reasoning; low to xhigh: reasoning"},
       {"num_beams", "integer", "beam search with 1 to 8 beams"},
       {"min_tokens", "integer", "shortest answer"},
+      {"modalities", "array", "text, or text and audio from models that speak"},
+      {"audio", "object", "of answers that are sound: voice, format"},
       {"max_slices", "integer", "most slices of a picture"}}},
     {"POST",
      "/v1/completions",

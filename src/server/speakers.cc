@@ -8,10 +8,13 @@
 
 namespace minicpm::server {
 
+void check_speaks(const ServedModel& model, const std::string& param) {
+  if (model.model().version().sound && !model.folder.empty()) return;
+  throw ApiError(400, model.name + " does not speak; the Hugging Face folder of MiniCPM-o 2.6 does", param);
+}
+
 Speakers::Turn Speakers::turn(const ServedModel& model, const std::atomic<bool>& cancelled) {
-  if (!model.model().version().sound || model.folder.empty()) {
-    throw ApiError(400, model.name + " does not speak; the Hugging Face folder of MiniCPM-o 2.6 does", "model");
-  }
+  check_speaks(model, "model");
   Speaker* speaker = nullptr;
   {
     const std::scoped_lock lock(mutex_);

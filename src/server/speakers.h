@@ -12,6 +12,9 @@
 
 namespace minicpm::server {
 
+/// Throws ApiError 400 naming `param` for a model that does not speak.
+void check_speaks(const ServedModel& model, const std::string& param);
+
 class Speakers {
  public:
   /// While it lives nobody else speaks with this decoder.

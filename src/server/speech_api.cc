@@ -1,59 +1,26 @@
 #include "server/speech_api.h"
 
-#include <algorithm>
 #include <random>
 
 #include "base/error.h"
 #include "engine/audio_modes.h"
-#include "media/sound.h"
 #include "media/sound_writer.h"
 #include "media/vocoder_mel.h"
 #include "media/wav.h"
-#include "models/loaded_model.h"
+#include "server/voices.h"
 
 namespace minicpm::server {
 namespace {
 
 constexpr size_t kMaxTextBytes = 16'384;
 
-struct Format {
-  std::string_view name, content_type;
-  std::optional<SoundFormat> file;  // none: raw samples as they are made
-};
-
-constexpr Format kFormats[] = {
-    {"mp3", "audio/mpeg", SoundFormat::kMp3},   {"wav", "audio/wav", SoundFormat::kWav},
-    {"flac", "audio/flac", SoundFormat::kFlac}, {"opus", "audio/ogg", SoundFormat::kOpus},
-    {"aac", "audio/mp4", SoundFormat::kAac},    {"ogg", "audio/ogg", SoundFormat::kVorbis},
-    {"pcm", "audio/pcm", std::nullopt},
-};
-
 struct Call {
   const ServedModel* model = nullptr;
   std::string text;
   ChatRequest voice;
-  const Format* format = nullptr;
+  const SoundKind* format = nullptr;
   SpeechOptions speech;
 };
-
-/// Nothing for the model's own voice. "female" and "male" are the clips of the official demonstration, where the
-/// model's folder has them.
-std::optional<std::vector<float>> read_voice(const Fields& body, const ServedModel& model, MediaReader& media) {
-  const Json* voice = body.find("voice");
-  if (voice == nullptr || *voice == "default") return std::nullopt;
-  if (voice->is_object()) {
-    const Fields clip(*voice, body.path("voice"));
-    check_fields(clip, {{"data"}, {"format"}, {}});
-    const std::string path = clip.path("data");
-    return *media.sound(media.from_base64(clip.required_string("data"), path), path).sound;
-  }
-  if (*voice != "female" && *voice != "male") {
-    bad_field(body.path("voice"), "must be default, female, male, or an object with a clip in base64 as data");
-  }
-  const auto file = model.folder / "assets/ref_audios" / (voice->get<std::string>() + "_example.wav");
-  if (!std::filesystem::exists(file)) bad_field(body.path("voice"), "the model's folder has no such voice");
-  return read_sound(file).samples;
-}
 
 Call read_call(const Fields& body, const ServedModel& model, MediaReader& media) {
   check_fields(body, {{"model", "input", "voice", "instructions", "response_format", "speed", "seed", "language",
@@ -66,8 +33,8 @@ Call read_call(const Fields& body, const ServedModel& model, MediaReader& media)
   if (call.text.size() > kMaxTextBytes) bad_field(body.path("input"), "is longer than {} bytes", kMaxTextBytes);
   if (call.text.find_first_not_of(" \t\r\n") == std::string::npos) bad_field(body.path("input"), "is empty");
   const std::string format = body.string("response_format").value_or("mp3");
-  call.format = std::ranges::find(kFormats, format, &Format::name);
-  if (call.format == std::end(kFormats)) {
+  call.format = find_sound_kind(format);
+  if (call.format == nullptr || format == "pcm16") {
     bad_field(body.path("response_format"), "must be mp3, wav, flac, opus, aac, ogg or pcm");
   }
   if (body.number("speed", 0.25, 4).value_or(1) != 1) bad_field(body.path("speed"), "only 1 is supported");

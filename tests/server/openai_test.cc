@@ -290,7 +290,7 @@ TEST_F(OpenAiTest, FieldsOfWrongTypeOrRangeAreRefusedByName) {
     body["max_tokens"] = 1;
     EXPECT_EQ(post(port, "/v1/chat/completions", body).status, 200) << field;
   }
-  expect_bad(port, base.substr(0, base.size() - 1) + R"(,"modalities":["text","audio"]})", "modalities", "text only");
+  expect_bad(port, base.substr(0, base.size() - 1) + R"(,"modalities":["text","audio"]})", "modalities", "does not speak");
 }
 
 TEST_F(OpenAiTest, BadMessagesAreRefusedByName) {
