@@ -47,7 +47,11 @@ int run_batch(const Options& options) {
     }
     progress->update(state.done, state.failed > 0 ? fmt::format("{} failed", state.failed) : "");
   };
-  const server::BatchResult result = server::run_batch(options.data, options.out, server, batch);
+  const server::BatchTarget target{
+      .answer = [&](server::HttpRequest request,
+                    const std::atomic<bool>& cancel) { return server.answer(std::move(request), cancel); },
+      .model = server.models().front().name};
+  const server::BatchResult result = server::run_batch(options.data, options.out, target, batch);
   if (progress) progress->finish();
   const bool stopped = result.skipped + result.answered + result.failed < result.total;
   if (options.json) {

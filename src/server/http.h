@@ -26,6 +26,8 @@ struct HttpRequest {
   std::string body;
   std::string id;    // names the request in logs and in the header X-Request-Id
   std::string peer;  // the client's address
+  /// Of work that was left with the server: the scope (as Access has it) of whoever left it.
+  std::optional<std::string> left_by = {};
 
   /// Value of the first header of that (lower-case) name; empty if there is none.
   std::string_view header(std::string_view name) const;

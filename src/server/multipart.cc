@@ -34,8 +34,8 @@ std::optional<std::string> parameter(std::string_view header, std::string_view n
   return std::nullopt;
 }
 
-/// The name that the head of a part gives it.
-std::string name_of(std::string_view head) {
+/// The names that the head of a part gives it.
+FormField names_of(std::string_view head) {
   constexpr std::string_view kField = "content-disposition:";
   while (!head.empty()) {
     const size_t end = std::min(head.find("\r\n"), head.size());
@@ -44,7 +44,7 @@ std::string name_of(std::string_view head) {
     if (line.size() < kField.size() ||
         !boost::beast::iequals({line.data(), kField.size()}, {kField.data(), kField.size()}))
       continue;
-    if (const auto name = parameter(line, "name")) return *name;
+    if (const auto name = parameter(line, "name")) return {*name, {}, parameter(line, "filename").value_or("")};
   }
   refuse("a part has no name");
 }
@@ -70,7 +70,8 @@ std::vector<FormField> parse_form(std::string_view content_type, std::string_vie
     const size_t end = head == std::string_view::npos ? head : body.find(next, head + 4);
     if (end == std::string_view::npos) refuse("a part does not end");
     if (fields.size() == kMaxFields) refuse("it has too many parts");
-    fields.push_back({name_of(body.substr(0, head)), body.substr(head + 4, end - head - 4)});
+    fields.push_back(names_of(body.substr(0, head)));
+    fields.back().value = body.substr(head + 4, end - head - 4);
     body.remove_prefix(end + next.size());
   }
   return fields;

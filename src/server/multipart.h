@@ -10,6 +10,7 @@ namespace minicpm::server {
 struct FormField {
   std::string name;
   std::string_view value;  // into the body
+  std::string file_name;   // of a file; else empty
 };
 
 /// `content_type` is the request's header. Throws ApiError 400: another type, no boundary, broken parts, or more than

@@ -13,7 +13,7 @@ struct Field {
 };
 
 enum class Body { kNone, kJson, kForm };
-enum class Answer { kJson, kJsonOrEvents, kJsonOrLines, kText, kSound, kWebSocket };
+enum class Answer { kJson, kJsonOrEvents, kJsonOrLines, kText, kSound, kBytes, kWebSocket };
 
 struct Operation {
   std::string_view method, path, tag, summary;
@@ -141,6 +141,30 @@ const Operation kOperations[] = {
     {"DELETE", "/v1/responses/{id}", "OpenAI", "Forgets a response"},
     {"GET", "/v1/responses/{id}/input_items", "OpenAI", "What a response was made from; limit, order, after"},
     {"POST", "/v1/responses/{id}/cancel", "OpenAI", "Refused: nothing is answered in the background"},
+    {"POST",
+     "/v1/files",
+     "OpenAI",
+     "Leaves a file with the server",
+     Body::kForm,
+     Answer::kJson,
+     {{"file", "string", "the file", kRequired}, {"purpose", "string", "batch, or what else it is for", kRequired}}},
+    {"GET", "/v1/files", "OpenAI", "The files; purpose, limit, after, order"},
+    {"GET", "/v1/files/{id}", "OpenAI", "Facts of a file"},
+    {"DELETE", "/v1/files/{id}", "OpenAI", "Deletes a file"},
+    {"GET", "/v1/files/{id}/content", "OpenAI", "The content of a file", Body::kNone, Answer::kBytes},
+    {"POST",
+     "/v1/batches",
+     "OpenAI",
+     "Answers the requests of a file when there is time",
+     Body::kJson,
+     Answer::kJson,
+     {{"input_file_id", "string", "a file of requests, one a line", kRequired},
+      {"endpoint", "string", "the address of all of them", kRequired},
+      {"completion_window", "string", "24h"},
+      {"metadata", "object", "comes back with the batch"}}},
+    {"GET", "/v1/batches", "OpenAI", "The batches; limit, after, order"},
+    {"GET", "/v1/batches/{id}", "OpenAI", "How far a batch is"},
+    {"POST", "/v1/batches/{id}/cancel", "OpenAI", "Ends a batch; what is answered is kept"},
     {"GET", "/v1/models", "OpenAI", "The models of this server"},
     {"GET", "/v1/models/{name}", "OpenAI", "One model"},
     {"POST",
@@ -275,6 +299,8 @@ Json content_of(Answer answer) {
       return {{"text/plain", text}};
     case Answer::kSound:
       return {{"audio/*", {{"schema", {{"type", "string"}, {"contentEncoding", "binary"}}}}}};
+    case Answer::kBytes:
+      return {{"application/octet-stream", {{"schema", {{"type", "string"}, {"contentEncoding", "binary"}}}}}};
     case Answer::kJsonOrEvents:
       return {{"application/json", object}, {"text/event-stream", text}};
     case Answer::kJsonOrLines:

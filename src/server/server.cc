@@ -8,7 +8,9 @@
 #include "server/answering.h"
 #include "server/anthropic.h"
 #include "server/audio_api.h"
+#include "server/batch_runner.h"
 #include "server/engine_metrics.h"
+#include "server/files_api.h"
 #include "server/ollama.h"
 #include "server/openai_chat.h"
 #include "server/openai_completions.h"
@@ -55,6 +57,15 @@ constexpr Route kRoutes[] = {
     {"DELETE", "/v1/responses/{id}", openai_delete_response},
     {"GET", "/v1/responses/{id}/input_items", openai_response_items},
     {"POST", "/v1/responses/{id}/cancel", openai_cancel_response},
+    {"POST", "/v1/files", openai_upload_file},
+    {"GET", "/v1/files", openai_list_files},
+    {"GET", "/v1/files/{id}", openai_find_file},
+    {"DELETE", "/v1/files/{id}", openai_delete_file},
+    {"GET", "/v1/files/{id}/content", openai_file_content},
+    {"POST", "/v1/batches", openai_create_batch},
+    {"GET", "/v1/batches", openai_list_batches},
+    {"GET", "/v1/batches/{id}", openai_find_batch},
+    {"POST", "/v1/batches/{id}/cancel", openai_cancel_batch},
     {"GET", "/v1/models", openai_models, kLight},
     {"GET", "/v1/models/", openai_model, kLight},
     {"POST", "/v1/audio/transcriptions", openai_transcriptions},
@@ -91,6 +102,30 @@ const Route& find_route(std::string_view method, std::string_view path) {
   throw ApiError(404, "there is no such address on this server");
 }
 
+/// A request and its answer in memory.
+class MemoryExchange : public Exchange {
+ public:
+  MemoryExchange(HttpRequest request, const std::atomic<bool>& cancel)
+      : request_(std::move(request)), cancel_(cancel) {}
+
+  const HttpRequest& request() const override { return request_; }
+  const std::atomic<bool>& cancelled() const override { return cancel_; }
+  void send(HttpResponse response) override { response_ = std::move(response); }
+  void begin(HttpResponse head) override { response_ = std::move(head); }
+  bool write(std::string_view piece) override {
+    response_->body += piece;
+    return !cancel_;
+  }
+  void end() override {}
+  bool answered() const override { return response_.has_value(); }
+  std::optional<HttpResponse> take() { return std::move(response_); }
+
+ private:
+  HttpRequest request_;
+  const std::atomic<bool>& cancel_;
+  std::optional<HttpResponse> response_;
+};
+
 }  // namespace
 
 class Server::Api : public HttpApp {
@@ -103,6 +138,11 @@ class Server::Api : public HttpApp {
         live_(options.live) {
     if (!options.state.folder.empty()) state_.emplace(options.state);
   }
+
+  /// From now on what clients leave is answered.
+  void start_batches();
+  /// The whole answer to a request that no connection brought; nothing if cancelled.
+  std::optional<HttpResponse> answer(HttpRequest request, const std::atomic<bool>& cancel);
 
   void set_gauges(std::function<Metrics::Gauges()> gauges) { gauges_ = std::move(gauges); }
 
@@ -129,6 +169,7 @@ class Server::Api : public HttpApp {
   Metrics metrics_;
   Speakers speakers_;
   std::function<Metrics::Gauges()> gauges_;
+  std::unique_ptr<BatchRunner> batches_;  // the last member: it uses the others
 };
 
 Admission Server::Api::admit(const HttpRequest& head) {
@@ -160,6 +201,7 @@ void Server::Api::run(Exchange& exchange) {
   ApiContext context{models, media_, metrics_, access_, speakers_, options_.version};
   context.live = &live_;
   context.state = state_ ? &*state_ : nullptr;
+  context.batches = batches_.get();
   if (route.handler != nullptr) return route.handler(context, exchange);
   if (route.path == "/") return exchange.send(page_.answer(exchange.request()));
   exchange.send({.content_type = "text/plain; version=0.0.4; charset=utf-8",
@@ -189,6 +231,21 @@ void Server::Api::handle(Exchange& exchange) {
     log(exchange.request().id + ": " + error.what());
     fail(exchange, ApiError(500, "internal error"));
   }
+}
+
+std::optional<HttpResponse> Server::Api::answer(HttpRequest request, const std::atomic<bool>& cancel) {
+  MemoryExchange exchange(std::move(request), cancel);
+  handle(exchange);
+  return cancel ? std::nullopt : exchange.take();
+}
+
+void Server::Api::start_batches() {
+  if (!state_) return;
+  batches_ = std::make_unique<BatchRunner>(
+      *state_, BatchRunner::Options{
+                   .answer = [this](HttpRequest request,
+                                    const std::atomic<bool>& cancel) { return answer(std::move(request), cancel); },
+                   .log = options_.log});
 }
 
 HttpResponse Server::Api::error(const HttpRequest& request, int status, std::string_view message) {
@@ -232,6 +289,7 @@ Server::~Server() {
 }
 
 void Server::start() {
+  api_->start_batches();
   http_->start();
 }
 
@@ -249,34 +307,6 @@ bool Server::stop() {
   return http_->stop();
 }
 
-namespace {
-
-/// A request and its answer in memory.
-class MemoryExchange : public Exchange {
- public:
-  MemoryExchange(HttpRequest request, const std::atomic<bool>& cancel)
-      : request_(std::move(request)), cancel_(cancel) {}
-
-  const HttpRequest& request() const override { return request_; }
-  const std::atomic<bool>& cancelled() const override { return cancel_; }
-  void send(HttpResponse response) override { response_ = std::move(response); }
-  void begin(HttpResponse head) override { response_ = std::move(head); }
-  bool write(std::string_view piece) override {
-    response_->body += piece;
-    return !cancel_;
-  }
-  void end() override {}
-  bool answered() const override { return response_.has_value(); }
-  std::optional<HttpResponse> take() { return std::move(response_); }
-
- private:
-  HttpRequest request_;
-  const std::atomic<bool>& cancel_;
-  std::optional<HttpResponse> response_;
-};
-
-}  // namespace
-
 OfflineServer::OfflineServer(ServerOptions options, std::vector<ServedModel> models)
     : options_(std::move(options)), api_(std::make_unique<Server::Api>(options_, std::move(models))) {
   api_->set_gauges([] { return Metrics::Gauges{}; });
@@ -285,9 +315,7 @@ OfflineServer::OfflineServer(ServerOptions options, std::vector<ServedModel> mod
 OfflineServer::~OfflineServer() = default;
 
 std::optional<HttpResponse> OfflineServer::answer(HttpRequest request, const std::atomic<bool>& cancel) {
-  MemoryExchange exchange(std::move(request), cancel);
-  api_->handle(exchange);
-  return cancel ? std::nullopt : exchange.take();
+  return api_->answer(std::move(request), cancel);
 }
 
 std::span<const ServedModel> OfflineServer::models() const {

@@ -14,6 +14,9 @@ struct StateLimits {
   int64_t responses = 10'000;
   int64_t response_bytes = int64_t{1} << 30;  // of their inputs and outputs
   int64_t days = 30;                          // without being asked for
+  int64_t files = 1000;
+  int64_t file_bytes = int64_t{4} << 30;
+  int64_t batches = 100;  // that are not finished
 };
 
 struct StateOptions {
@@ -29,7 +32,8 @@ class ServerState {
 
   Database& database() { return database_; }
   const StateLimits& limits() const { return options_.limits; }
-  const std::filesystem::path& folder() const { return options_.folder; }
+  /// A folder in its folder; makes it if it is missing. Throws Error io.
+  std::filesystem::path subfolder(const char* name) const;
 
  private:
   StateOptions options_;
@@ -38,5 +42,6 @@ class ServerState {
 
 /// A scope of Access as text, for the database.
 std::string scope_text(const std::string& scope);
+std::string scope_from_text(const std::string& text);
 
 }  // namespace minicpm::server
