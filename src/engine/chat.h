@@ -204,6 +204,13 @@ class Engine {
   /// SpeechMaker::say. The answer itself is not made. Throws Error invalid_request for models that do not speak.
   virtual std::vector<float> speaker_state(const ChatRequest& request) = 0;
 
+  /// The language model's hidden state behind the last of `tokens` [hidden], behind the last norm. May be called by
+  /// several threads at once. Throws Error invalid_request for no tokens or more than context_tokens(), cancelled.
+  virtual std::vector<float> hidden_state(const std::vector<int32_t>& tokens, const std::string& cache_scope,
+                                          const std::atomic<bool>* cancel = nullptr) = 0;
+  /// The longest sequence.
+  virtual int64_t context_tokens() const = 0;
+
   /// A sequence that stays in the cache and grows piece by piece.
   virtual std::unique_ptr<TokenStream> open_stream() = 0;
 

@@ -40,25 +40,6 @@ std::optional<double> duration_seconds(const std::string& text) {
   return text.empty() ? std::nullopt : std::optional(seconds);
 }
 
-/// How long the model is to stay loaded behind this request: seconds, or a text with units; negative: for good.
-void read_keep_alive(const ApiContext& context, const Fields& body, OllamaCall& call) {
-  const Json* value = body.find("keep_alive");
-  if (value == nullptr || !call.model->on_demand) return;
-  constexpr double kLongest = 1e9;  // 30 years; what is longer stays for good
-  std::optional<double> seconds;
-  if (value->is_number()) seconds = value->get<double>();
-  if (value->is_string()) {
-    const std::string text = value->get<std::string>();
-    seconds = text.starts_with('-') ? -1 : duration_seconds(text);
-  }
-  if (!seconds || !std::isfinite(*seconds)) bad_field(body.path("keep_alive"), "must be seconds, or a text such as 5m");
-  call.unload = *seconds == 0;
-  const bool forever = *seconds < 0 || *seconds > kLongest;
-  context.models.pool().set_keep_alive(
-      *call.model,
-      forever ? std::nullopt : std::optional(std::chrono::milliseconds(static_cast<int64_t>(*seconds * 1000))));
-}
-
 std::optional<bool> read_think(const Fields& body) {
   const Json* think = body.find("think");
   if (think == nullptr) return std::nullopt;
@@ -271,6 +252,23 @@ Json list_row(const ServedModel& model) {
 
 }  // namespace
 
+bool read_keep_alive(const ApiContext& context, const Fields& body, const ServedModel& model) {
+  const Json* value = body.find("keep_alive");
+  if (value == nullptr || !model.on_demand) return false;
+  constexpr double kLongest = 1e9;  // 30 years; what is longer stays for good
+  std::optional<double> seconds;
+  if (value->is_number()) seconds = value->get<double>();
+  if (value->is_string()) {
+    const std::string text = value->get<std::string>();
+    seconds = text.starts_with('-') ? -1 : duration_seconds(text);
+  }
+  if (!seconds || !std::isfinite(*seconds)) bad_field(body.path("keep_alive"), "must be seconds, or a text such as 5m");
+  const bool forever = *seconds < 0 || *seconds > kLongest;
+  context.models.pool().set_keep_alive(
+      model, forever ? std::nullopt : std::optional(std::chrono::milliseconds(static_cast<int64_t>(*seconds * 1000))));
+  return *seconds == 0;
+}
+
 void ollama_chat(ApiContext& context, Exchange& exchange) {
   const Json json = parse_body(exchange.request().body);
   const Fields body(json);
@@ -280,7 +278,7 @@ void ollama_chat(ApiContext& context, Exchange& exchange) {
                 {}});
   OllamaCall call;
   call.model = &context.models.find(body.required_string("model"));
-  read_keep_alive(context, body, call);
+  call.unload = read_keep_alive(context, body, *call.model);
   read_call(body, call);
   if (Json tools = read_tools(body); !tools.empty()) call.chat.tools = ToolUse{std::move(tools)};
   const Json* messages = body.array("messages");
@@ -299,7 +297,7 @@ void ollama_generate(ApiContext& context, Exchange& exchange) {
                       {"suffix", "template", "raw", "context"}});
   OllamaCall call;
   call.model = &context.models.find(body.required_string("model"));
-  read_keep_alive(context, body, call);
+  call.unload = read_keep_alive(context, body, *call.model);
   read_call(body, call);
   const std::string prompt = body.string("prompt").value_or("");
   MediaReader media(context.media, *call.model, exchange.cancelled());

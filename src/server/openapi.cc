@@ -45,6 +45,7 @@ constexpr Field kTools{"tools", "array", "functions that the model may call"};
 constexpr Field kOptions{"options", "object",
                          "temperature, top_p, top_k, min_p, repeat_penalty, presence_penalty, frequency_penalty, seed, "
                          "num_predict, stop"};
+constexpr Field kDimensions{"dimensions", "integer", "keep this many numbers of each vector"};
 constexpr Field kFormat{"format", "", "json, or a JSON schema that the answer satisfies"};
 constexpr Field kThink{"think", "boolean", "reason before the answer"};
 
@@ -137,6 +138,16 @@ const Operation kOperations[] = {
       {"parallel_tool_calls", "boolean", "false: one call at most"},
       {"reasoning", "object", "effort: none, minimal: no reasoning; low to xhigh: reasoning"},
       {"text", "object", "format: text, json_object, or json_schema"}}},
+    {"POST",
+     "/v1/embeddings",
+     "OpenAI",
+     "Texts to vectors",
+     Body::kJson,
+     Answer::kJson,
+     {kModel,
+      {"input", "", "a string, strings, ids of tokens, or lists of them", kRequired},
+      {"encoding_format", "string", "float, or base64 of f32"},
+      kDimensions}},
     {"GET", "/v1/responses/{id}", "OpenAI", "A response that was kept"},
     {"DELETE", "/v1/responses/{id}", "OpenAI", "Forgets a response"},
     {"GET", "/v1/responses/{id}/input_items", "OpenAI", "What a response was made from; limit, order, after"},
@@ -248,6 +259,23 @@ const Operation kOperations[] = {
       kFormat,
       {"logprobs", "boolean", "log probabilities of the answer's tokens"},
       {"top_logprobs", "integer", "and of this many of the likeliest, up to 20"}}},
+    {"POST",
+     "/api/embed",
+     "Ollama",
+     "Texts to vectors",
+     Body::kJson,
+     Answer::kJson,
+     {kNeededModel,
+      {"input", "", "a string or strings", kRequired},
+      {"truncate", "boolean", "false: a text that is too long is refused"},
+      kDimensions}},
+    {"POST",
+     "/api/embeddings",
+     "Ollama",
+     "A text to a vector",
+     Body::kJson,
+     Answer::kJson,
+     {kNeededModel, {"prompt", "string", "the text", kRequired}}},
     {"POST", "/api/show", "Ollama", "Facts of one model", Body::kJson, Answer::kJson, {kNeededModel}},
     {"GET", "/api/tags", "Ollama", "The models of this server"},
     {"GET", "/api/ps", "Ollama", "The models that are loaded"},

@@ -9,6 +9,7 @@
 #include "server/anthropic.h"
 #include "server/audio_api.h"
 #include "server/batch_runner.h"
+#include "server/embeddings.h"
 #include "server/engine_metrics.h"
 #include "server/files_api.h"
 #include "server/ollama.h"
@@ -53,6 +54,7 @@ constexpr Route kRoutes[] = {
     {"POST", "/v1/chat/completions", openai_chat},
     {"POST", "/v1/completions", openai_completions},
     {"POST", "/v1/responses", openai_responses},
+    {"POST", "/v1/embeddings", openai_embeddings},
     {"GET", "/v1/responses/{id}", openai_find_response},
     {"DELETE", "/v1/responses/{id}", openai_delete_response},
     {"GET", "/v1/responses/{id}/input_items", openai_response_items},
@@ -75,6 +77,8 @@ constexpr Route kRoutes[] = {
     {"POST", "/v1/messages/count_tokens", anthropic_count_tokens},
     {"POST", "/api/chat", ollama_chat},
     {"POST", "/api/generate", ollama_generate},
+    {"POST", "/api/embed", ollama_embed},
+    {"POST", "/api/embeddings", ollama_embeddings},
     {"POST", "/api/show", ollama_show},
     {"GET", "/api/tags", ollama_tags, kLight},
     {"GET", "/api/ps", ollama_ps, kLight},

@@ -182,6 +182,39 @@ test('openai: responses that are kept', async () => {
   await assert.rejects(openai.responses.retrieve(first.id), OpenAI.NotFoundError);
 });
 
+test('openai: embeddings', async () => {
+  const input = ['a red square', 'a blue circle'];
+  const floats = await openai.embeddings.create({ model: 'pico', input, encoding_format: 'float' });
+  const { data, usage } = await openai.embeddings.create({ model: 'pico', input });  // base64, decoded by the client
+  assert.equal(data.length, 2);
+  assert.ok(usage.prompt_tokens > 2);
+  const length = data[0].embedding.reduce((sum, value) => sum + value * value, 0);
+  assert.ok(Math.abs(length - 1) < 1e-5);
+  data[1].embedding.forEach((value, i) => assert.ok(Math.abs(value - floats.data[1].embedding[i]) < 1e-6));
+});
+
+test('openai: files and batches', async () => {
+  const request = (id) => JSON.stringify({
+    custom_id: id, method: 'POST', url: '/v1/chat/completions', body: openaiQuestion('Read the text.', 'word.png'),
+  });
+  const file = await openai.files.create({
+    purpose: 'batch', file: await OpenAI.toFile(Buffer.from(`${request('a')}\n${request('b')}\n`), 'requests.jsonl'),
+  });
+  let batch = await openai.batches.create({
+    input_file_id: file.id, endpoint: '/v1/chat/completions', completion_window: '24h',
+  });
+  while (!['completed', 'failed'].includes(batch.status)) batch = await openai.batches.retrieve(batch.id);
+  assert.deepEqual(batch.request_counts, { total: 2, completed: 2, failed: 0 });
+  const lines = (await (await openai.files.content(batch.output_file_id)).text()).trim().split('\n').map(JSON.parse);
+  assert.deepEqual(lines.map((line) => line.response.body.choices[0].message.content), ['HAPPINESS', 'HAPPINESS']);
+  const names = [];
+  for await (const one of openai.files.list({ purpose: 'batch' })) names.push(one.filename);
+  assert.deepEqual(names, ['requests.jsonl']);
+  for await (const one of openai.batches.list()) assert.equal(one.id, batch.id);
+  assert.equal((await openai.files.delete(file.id)).deleted, true);
+  await assert.rejects(openai.files.retrieve(file.id), OpenAI.NotFoundError);
+});
+
 test('openai: leaving a stream', async () => {
   const stream = await openai.chat.completions.create(
     { ...openaiQuestion('Hello'), max_tokens: 100000, min_tokens: 100000, stream: true });
@@ -230,6 +263,15 @@ test('ollama: a format and tools', async () => {
     options: { temperature: 0, num_predict: 4 },
   });
   assert.equal(after.message.role, 'assistant');
+});
+
+test('ollama: embeddings', async () => {
+  const { embeddings, prompt_eval_count } = await ollama.embed({ model: 'pico', input: ['a red square', 'a blue circle'] });
+  assert.equal(embeddings.length, 2);
+  assert.ok(prompt_eval_count > 2);
+  const { embedding } = await ollama.embeddings({ model: 'pico', prompt: 'a red square' });
+  assert.equal(embedding.length, embeddings[0].length);
+  embedding.forEach((value, i) => assert.ok(Math.abs(value - embeddings[0][i]) < 1e-3));
 });
 
 test('ollama: models and errors', async () => {
