@@ -85,6 +85,9 @@ struct ToolUse {
   bool several = true;  // calls in one answer
 };
 
+/// Who goes first where several want the engine.
+enum class Priority { kBackground = -1, kInteractive = 0, kLive = 1 };
+
 struct ChatRequest {
   std::vector<Message> messages;
   SamplingParams sampling;        // start from Engine::default_sampling
@@ -105,6 +108,7 @@ struct ChatRequest {
   /// What requests of one scope computed is used again by others of that scope, which can be told from the time to
   /// the first token: give each client its own where they must not learn of each other.
   std::string cache_scope;
+  Priority priority = Priority::kInteractive;
 };
 
 enum class FinishReason { kStop, kLength, kCancelled };
@@ -207,11 +211,11 @@ class Engine {
   /// The language model's hidden state behind the last of `tokens` [hidden], behind the last norm. May be called by
   /// several threads at once. Throws Error invalid_request for no tokens or more than context_tokens(), cancelled.
   virtual std::vector<float> hidden_state(const std::vector<int32_t>& tokens, const std::string& cache_scope,
-                                          const std::atomic<bool>* cancel = nullptr) = 0;
+                                          Priority priority, const std::atomic<bool>* cancel = nullptr) = 0;
   /// The longest sequence.
   virtual int64_t context_tokens() const = 0;
 
-  /// A sequence that stays in the cache and grows piece by piece.
+  /// A sequence that stays in the cache and grows piece by piece; its priority is kLive.
   virtual std::unique_ptr<TokenStream> open_stream() = 0;
 
   virtual EngineStats stats() const = 0;

@@ -71,7 +71,7 @@ class EngineImpl : public Engine {
 
   ChatResult chat(const ChatRequest& request, const OnDelta& on_delta, const std::atomic<bool>* cancel) override;
   std::vector<float> speaker_state(const ChatRequest& request) override;
-  std::vector<float> hidden_state(const std::vector<int32_t>& tokens, const std::string& cache_scope,
+  std::vector<float> hidden_state(const std::vector<int32_t>& tokens, const std::string& cache_scope, Priority priority,
                                   const std::atomic<bool>* cancel) override;
   int64_t context_tokens() const override { return context_; }
   std::unique_ptr<TokenStream> open_stream() override;
@@ -159,18 +159,20 @@ std::vector<float> EngineImpl::speaker_state(const ChatRequest& request) {
          context_);
   }
   Sequence sequence = begin_sequence(std::move(prompt.input), request.cache_scope);
+  sequence.priority = static_cast<int>(request.priority);
   // Kept, so that an answer to the same request need not compute its prompt again.
   return loop_.prefill(sequence, nullptr, StepLoop::After::kKeep)->hidden;
 }
 
 std::vector<float> EngineImpl::hidden_state(const std::vector<int32_t>& tokens, const std::string& cache_scope,
-                                            const std::atomic<bool>* cancel) {
+                                            Priority priority, const std::atomic<bool>* cancel) {
   if (tokens.empty()) fail(ErrorCode::kInvalidRequest, "there are no tokens");
   if (static_cast<int64_t>(tokens.size()) > context_) {
     fail(ErrorCode::kInvalidRequest, "the text has {} tokens, which does not fit the context of {}", tokens.size(),
          context_);
   }
   Sequence sequence = begin_sequence({tokens, {}}, cache_scope);
+  sequence.priority = static_cast<int>(priority);
   std::optional<PromptState> state = loop_.prefill(sequence, cancel, StepLoop::After::kKeep);
   if (!state) fail(ErrorCode::kCancelled, "cancelled");
   return std::move(state->hidden);
@@ -281,6 +283,7 @@ ChatResult EngineImpl::chat(const ChatRequest& request, const OnDelta& on_delta,
   result.usage = prompt.usage;
   result.timings.load_ms = load_ms_;
   Sequence sequence = begin_sequence(std::move(prompt.input), request.cache_scope);
+  sequence.priority = static_cast<int>(request.priority);
   result.timings.preprocess_ms = ms_since(start);
   if (sequence.prompt_tokens >= context_) {
     fail(ErrorCode::kInvalidRequest,

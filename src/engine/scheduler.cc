@@ -48,7 +48,8 @@ void Scheduler::add(Sequence& sequence) {
   for (const auto& media : sequence.media)
     MINICPM_CHECK(!media->spans.empty() && media->span_rows.size() == media->spans.size());
   MINICPM_CHECK(sequence.media_rows.size() == sequence.media.size());
-  running_.push_back(&sequence);
+  const auto lower = std::ranges::find_if(running_, [&](const Sequence* s) { return s->priority < sequence.priority; });
+  running_.insert(lower, &sequence);
 }
 
 void Scheduler::detach(Sequence& sequence) {
@@ -222,6 +223,28 @@ void Scheduler::reserve(Sequence& sequence, int64_t tokens) {
 
 // ---- steps ---------------------------------------------------------------------------------------------------------
 
+// The first prompt that lacks blocks gets those of sequences with a lower priority, the last ones first.
+void Scheduler::make_way() {
+  const auto waits = [](const Sequence* s) { return s->pending() > 0 && !is_decoding(*s); };
+  const auto first = std::ranges::find_if(running_, waits);
+  if (first == running_.end()) return;
+  const Sequence& sequence = **first;
+  const auto tokens = static_cast<int64_t>(sequence.tokens.size());
+  const auto lacks = [&] {
+    const int64_t missing = blocks_to_write(sequence, tokens);
+    return missing > 0 && missing + 1 > cache_->pool().free_blocks();  // one to spare, as in grow()
+  };
+  while (lacks()) {
+    const auto lowest = std::find_if(running_.rbegin(), running_.rend(), [&](const Sequence* s) {
+      return s->priority < sequence.priority && !s->blocks.empty();
+    });
+    if (lowest == running_.rend()) return;
+    if (evict()) continue;
+    release(**lowest);
+    ++preempted_;
+  }
+}
+
 void Scheduler::plan_decoding(StepPlan& plan) {
   // Whoever must give way does so before the plan is made.
   for (;;) {
@@ -304,6 +327,7 @@ void Scheduler::plan_prompts(StepPlan& plan) {
 
 StepPlan Scheduler::next() {
   StepPlan plan;
+  make_way();
   plan_decoding(plan);
   plan_prompts(plan);
   return plan;

@@ -51,6 +51,7 @@ struct Sequence {
   /// What each media item shows; empty where nothing is to be shared.
   std::vector<Digest128> media_digests;
   std::string scope;    // beginnings are shared between sequences of one scope
+  int priority = 0;     // higher ones go first; see Scheduler
   int64_t reused = 0;   // tokens that were taken over from another sequence when this one was begun
   double media_ms = 0;  // spent on encoding its media
   /// Ids that may follow the tokens. The next step of a decoding sequence computes them, too, with logits of each;
@@ -88,7 +89,8 @@ struct SchedulerStats {
 };
 
 /// Blocks come from the pool, then from kept sequences, the least recently used first, and at last from the youngest
-/// running sequence, which is computed again when there is room.
+/// running sequence, which is computed again when there is room. Sequences of a lower priority come behind all of a
+/// higher one, as if they had arrived later, and give up their blocks where those lack some.
 class Scheduler {
  public:
   /// `chunk`: rows of one step at most.
@@ -108,7 +110,7 @@ class Scheduler {
   /// Gives the blocks of all kept sequences back.
   void forget();
 
-  /// Decoding rows of all sequences, then chunks of prompts in order of arrival, blocks allocated. While others decode,
+  /// Decoding rows of all sequences, then chunks of prompts in their order, blocks allocated. While others decode,
   /// one media item is encoded in a step. Throws Error out_of_memory when a sequence does not fit although it is alone.
   StepPlan next();
   /// Marks the plan's tokens as computed. Guesses are not: whoever finds one right appends it and counts it.
@@ -126,6 +128,7 @@ class Scheduler {
   SchedulerStats stats() const;
 
  private:
+  void make_way();
   void plan_decoding(StepPlan& plan);
   void plan_prompts(StepPlan& plan);
   bool begin(Sequence& sequence, const StepPlan& plan);
@@ -140,7 +143,7 @@ class Scheduler {
 
   KvCache* cache_;
   int64_t chunk_;
-  std::vector<Sequence*> running_;  // in order of arrival
+  std::vector<Sequence*> running_;  // by priority, then in order of arrival
   std::list<Sequence> kept_;        // the most recently used first; without media but their places
   int64_t reused_tokens_ = 0, preempted_ = 0;
 };

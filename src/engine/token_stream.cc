@@ -22,7 +22,9 @@ std::shared_ptr<const MediaItem> places_of(const MediaItem& media, int64_t moved
 class StreamImpl : public TokenStream {
  public:
   StreamImpl(StepLoop& loop, Scheduler& scheduler, int64_t context)
-      : loop_(&loop), scheduler_(&scheduler), context_(context) {}
+      : loop_(&loop), scheduler_(&scheduler), context_(context) {
+    sequence_.priority = static_cast<int>(Priority::kLive);
+  }
   ~StreamImpl() override { loop_->give_back(std::move(sequence_), StepLoop::After::kRelease); }
 
   void append(const ModelInput& piece, const std::atomic<bool>* cancel) override;

@@ -119,11 +119,16 @@ struct Shared {
 
 }  // namespace
 
+Priority priority_of(const Exchange& exchange) {
+  return exchange.request().left_by ? Priority::kBackground : Priority::kInteractive;
+}
+
 ChatResult answer(ApiContext& context, Exchange& exchange, const ServedModel& model, const ChatRequest& request,
                   const OnDelta& on_delta) {
   exchange.note.model = model.name;
   ChatRequest scoped = request;
   scoped.cache_scope = context.access.scope(exchange.request());
+  scoped.priority = priority_of(exchange);
   ChatResult result = ask(context, model, scoped, on_delta, exchange.cancelled());
   exchange.note.prompt_tokens += result.usage.prompt_tokens;
   exchange.note.completion_tokens += result.usage.completion_tokens;
@@ -140,6 +145,7 @@ std::vector<ChatResult> answers(ApiContext& context, Exchange& exchange, const S
     try {
       ChatRequest choice = request;
       choice.cache_scope = scope;
+      choice.priority = priority_of(exchange);
       choice.sampling.seed += static_cast<uint64_t>(index);  // equal seeds would give equal answers
       results[static_cast<size_t>(index)] = ask(
           context, model, choice,

@@ -35,6 +35,9 @@ struct ApiContext {
   BatchRunner* batches = nullptr;
 };
 
+/// Work that was left with the server stands behind what somebody waits for.
+Priority priority_of(const Exchange& exchange);
+
 /// Asks the engine. The pieces that `on_delta` gets joined are the result's text, reasoning and calls exactly. Fills in
 /// exchange.note and counts. Throws Error as Engine::chat, and cancelled.
 ChatResult answer(ApiContext& context, Exchange& exchange, const ServedModel& model, const ChatRequest& request,

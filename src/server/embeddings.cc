@@ -101,7 +101,7 @@ Vectors compute(ApiContext& context, Exchange& exchange, const Call& call) {
   exchange.note.model = call.model->name;
   const std::string scope = context.access.scope(exchange.request());
   for (const auto& ids : call.inputs) {
-    std::vector<float> row = call.model->engine->hidden_state(ids, scope, &exchange.cancelled());
+    std::vector<float> row = call.model->engine->hidden_state(ids, scope, priority_of(exchange), &exchange.cancelled());
     if (call.dimensions) row.resize(*call.dimensions);
     normalise(row);
     vectors.rows.push_back(std::move(row));

@@ -52,6 +52,7 @@ class SpokenAnswer {
   static std::vector<float> speaker(const ApiContext& context, const Exchange& exchange, const OpenAiChat& call) {
     ChatRequest request = call.chat;
     request.cache_scope = context.access.scope(exchange.request());
+    request.priority = priority_of(exchange);
     return call.model->engine->speaker_state(request);
   }
   static SpeechOptions options(const OpenAiChat& call) {

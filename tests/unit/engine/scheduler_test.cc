@@ -224,6 +224,59 @@ Sequence with_media(Sequence sequence, int64_t first, int64_t rows, uint64_t dig
   return sequence;
 }
 
+TEST_F(SchedulerTest, AHigherPriorityGoesFirst) {
+  Scheduler scheduler(cache_, 20);
+  Sequence background = prompt_of(100), waited_for = prompt_of(30), live = prompt_of(10);
+  background.priority = -1;
+  live.priority = 1;
+  scheduler.add(background);
+  scheduler.commit(scheduler.next());
+  scheduler.add(waited_for);
+  scheduler.add(live);
+  const StepPlan plan = scheduler.next();
+  ASSERT_EQ(plan.items.size(), 2u);
+  EXPECT_EQ(plan.items[0].sequence, &live);
+  EXPECT_EQ(plan.items[1].sequence, &waited_for);
+  EXPECT_EQ(background.computed, 20);
+  for (Sequence* sequence : {&background, &waited_for, &live})
+    scheduler.remove(*sequence);
+}
+
+TEST_F(SchedulerTest, ALowerPriorityGivesUpItsBlocks) {
+  Scheduler scheduler(cache_, 1000);
+  Sequence background = prompt_of(8 * kBlockTokens);
+  background.priority = -1;
+  scheduler.add(background);
+  scheduler.commit(scheduler.next());
+  background.tokens.push_back(2);
+  Sequence equal = prompt_of(5 * kBlockTokens);
+  equal.priority = -1;
+  scheduler.add(equal);
+  StepPlan plan = scheduler.next();
+  ASSERT_EQ(plan.items.size(), 1u);
+  EXPECT_EQ(plan.items[0].sequence, &background);  // who is equal waits
+  scheduler.commit(plan);
+  background.tokens.push_back(2);
+
+  Sequence waited_for = prompt_of(5 * kBlockTokens);
+  scheduler.add(waited_for);
+  plan = scheduler.next();
+  ASSERT_EQ(plan.items.size(), 1u);
+  EXPECT_EQ(plan.items[0].sequence, &waited_for);
+  EXPECT_EQ(background.computed, 0);
+  EXPECT_EQ(scheduler.stats().preempted, 1);
+  scheduler.commit(plan);
+  scheduler.remove(waited_for);
+  plan = scheduler.next();
+  ASSERT_EQ(plan.items.size(), 1u);
+  EXPECT_EQ(plan.items[0].sequence, &background);
+  EXPECT_EQ(plan.items[0].count, 8 * kBlockTokens + 2);
+  scheduler.commit(plan);
+  scheduler.remove(background);
+  scheduler.remove(equal);
+  EXPECT_EQ(cache_.pool().free_blocks(), 10);
+}
+
 TEST_F(SchedulerTest, AKeptBeginningIsNotComputedAgain) {
   Scheduler scheduler(cache_, 1000);
   const auto compute = [&](Sequence sequence) {
@@ -373,6 +426,7 @@ TEST_F(SchedulerTest, CountsStayRightUnderRandomEvents) {
     try {
       if (kind == 0 || all.empty()) {
         all.push_back(std::make_unique<Sequence>(prompt_of(1 + static_cast<int64_t>(random() % 70))));
+        all.back()->priority = static_cast<int>(random() % 3) - 1;
         scheduler.add(*all.back());
       } else if (kind == 1) {
         auto child = std::make_unique<Sequence>();
