@@ -50,7 +50,7 @@ int run_batch(const Options& options) {
   const server::BatchTarget target{
       .answer = [&](server::HttpRequest request,
                     const std::atomic<bool>& cancel) { return server.answer(std::move(request), cancel); },
-      .model = server.models().front().name};
+      .model = server.models().front().get().name};
   const server::BatchResult result = server::run_batch(options.data, options.out, target, batch);
   if (progress) progress->finish();
   const bool stopped = result.skipped + result.answered + result.failed < result.total;

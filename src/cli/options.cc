@@ -152,6 +152,8 @@ constexpr std::array kOptions = {
     OptionRow{"serve", "--store", "", kServer, &Options::store,
               "offer all models of the store as well; they are loaded when they are asked for and unloaded after five "
               "minutes, or as --keep-alive says"},
+    OptionRow{"serve", "--allow-pull", "", kServer, &Options::allow_pull,
+              "let clients fetch models from the hub into the store, and delete those that are loaded when asked for"},
     OptionRow{"serve", "--state", "DIR", kServer, &Options::state,
               "folder for what the server keeps; default: minicpm/server in $XDG_STATE_HOME or ~/.local/state"},
     OptionRow{"serve", "--no-state", "", kServer, &Options::no_state, "keep nothing: no responses to go on from"},

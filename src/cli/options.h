@@ -101,6 +101,7 @@ struct Options {
 
   bool store = false;                 // serve
   std::optional<int64_t> keep_alive;  // serve
+  bool allow_pull = false;            // serve
   std::string state;                  // serve
   bool no_state = false;              // serve
   bool yes = false;                   // rm

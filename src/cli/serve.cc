@@ -141,16 +141,22 @@ EngineOptions serving_engine(const Options& options, const ModelSpec& spec, cons
   return engine;
 }
 
+server::ServedModel describe_stored_model(const Options& options, const std::string& name,
+                                          const server::LiveOptions& live) {
+  Options one = options;
+  one.model = name;
+  const ModelSpec spec = model_spec(one);
+  return server::describe_served_model(spec, serving_engine(options, spec, live));
+}
+
 /// Models of the store that this program can run; those it cannot are named and left out.
 void add_stored_models(const Options& options, const server::LiveOptions& live,
                        std::vector<server::ServedModel>& models) {
   for (const hub::StoredModel& stored : hub::stored_models(hub_cache_folder())) {
-    Options one = options;
-    one.model = stored.name.text();
-    if (std::ranges::find(models, one.model, &server::ServedModel::name) != models.end()) continue;  // a MODEL as well
+    const std::string name = stored.name.text();
+    if (std::ranges::find(models, name, &server::ServedModel::name) != models.end()) continue;  // a MODEL as well
     try {
-      const ModelSpec spec = model_spec(one);
-      models.push_back(server::describe_served_model(spec, serving_engine(options, spec, live)));
+      models.push_back(describe_stored_model(options, name, live));
     } catch (const Error& error) {
       note(fmt::format("minicpm: note: left out: {}\n", one_line(error.what())));
     }
@@ -158,7 +164,7 @@ void add_stored_models(const Options& options, const server::LiveOptions& live,
 }
 
 std::vector<server::ServedModel> load_models(const Options& options, const server::LiveOptions& live) {
-  if (options.models.empty() && !options.store) {
+  if (options.models.empty() && !options.store && !options.allow_pull) {
     fail(ErrorCode::kInvalidRequest, "serve needs a MODEL, or --store; see `minicpm help serve`");
   }
   if (options.models.size() > 1 && !(options.mmproj.empty() && options.lora.empty() && options.draft.empty())) {
@@ -174,7 +180,8 @@ std::vector<server::ServedModel> load_models(const Options& options, const serve
                                         : server::load_served_model(spec, settings));
   }
   if (options.store) add_stored_models(options, live, models);
-  if (models.empty()) fail(ErrorCode::kNotFound, "the store holds no model; `minicpm pull ORG/NAME` fetches one");
+  if (models.empty() && !options.allow_pull)
+    fail(ErrorCode::kNotFound, "the store holds no model; `minicpm pull ORG/NAME` fetches one");
   return models;
 }
 
@@ -190,7 +197,14 @@ std::string greeting(const Options& options, const server::Server& server) {
 }  // namespace
 
 int run_serve(const Options& options) {
-  const server::ServerOptions settings = server_options(options);
+  server::ServerOptions settings = server_options(options);
+  if (options.allow_pull) {
+    settings.pool.grows = true;
+    settings.changes = server::ModelChanges{.hub = hub::settings_from_environment()};
+    settings.changes->describe = [&options, live = settings.live](const std::string& name) {
+      return describe_stored_model(options, name, live);
+    };
+  }
   server::check_exposure(settings);
   server::Server server(settings, load_models(options, settings.live));
   server::EndSignal end;

@@ -5,6 +5,7 @@
 
 #include "engine/answer.h"
 #include "engine/chat.h"
+#include "engine/default_sampling.h"
 #include "engine/drafter.h"
 #include "engine/generator.h"
 #include "engine/processor.h"
@@ -76,7 +77,9 @@ class EngineImpl : public Engine {
   int64_t context_tokens() const override { return context_; }
   std::unique_ptr<TokenStream> open_stream() override;
   EngineStats stats() const override;
-  SamplingParams default_sampling(bool thinking, bool sample) const override;
+  SamplingParams default_sampling(bool thinking, bool sample) const override {
+    return minicpm::default_sampling(model_->version(), thinking, sample);
+  }
   const LoadedModel& model() const override { return *model_; }
   std::string backend_description() const override { return backend_->description(); }
   double load_ms() const override { return load_ms_; }
@@ -176,24 +179,6 @@ std::vector<float> EngineImpl::hidden_state(const std::vector<int32_t>& tokens, 
   std::optional<PromptState> state = loop_.prefill(sequence, cancel, StepLoop::After::kKeep);
   if (!state) fail(ErrorCode::kCancelled, "cancelled");
   return std::move(state->hidden);
-}
-
-SamplingParams EngineImpl::default_sampling(bool thinking, bool sample) const {
-  const VersionRow& version = model_->version();
-  const SamplingDefaults& defaults = thinking ? version.thinking_sampling : version.sampling;
-  SamplingParams params;
-  params.max_tokens = version.max_new_tokens;
-  params.do_sample = sample;
-  if (sample) {
-    params.temperature = defaults.temperature;
-    params.top_k = defaults.top_k;
-    params.top_p = defaults.top_p;
-    params.repetition_penalty = defaults.repetition_penalty;
-  } else {
-    params.num_beams = 3;
-    params.repetition_penalty = version.beam_repetition_penalty;
-  }
-  return params;
 }
 
 // What keeps the answer JSON, or its calls in their form, or nothing.

@@ -18,9 +18,10 @@
 
 namespace minicpm::server {
 
-class LiveShare;    // realtime_api.h
-class ServerState;  // state.h
-class BatchRunner;  // batch_runner.h
+class LiveShare;      // realtime_api.h
+class ServerState;    // state.h
+class BatchRunner;    // batch_runner.h
+struct ModelChanges;  // model_changes.h
 
 /// What every handler may use. All of it may be used by several threads.
 struct ApiContext {
@@ -33,6 +34,7 @@ struct ApiContext {
   LiveShare* live = nullptr;
   ServerState* state = nullptr;  // null: nothing is kept
   BatchRunner* batches = nullptr;
+  const ModelChanges* changes = nullptr;  // null: models are neither fetched nor deleted
 };
 
 /// Work that was left with the server stands behind what somebody waits for.

@@ -102,7 +102,7 @@ std::string_view HttpRequest::header(std::string_view name) const {
 }
 
 std::string_view reason_phrase(int status) {
-  constexpr std::array<std::pair<int, std::string_view>, 23> kPhrases = {{
+  constexpr std::array<std::pair<int, std::string_view>, 26> kPhrases = {{
       {100, "Continue"},
       {101, "Switching Protocols"},
       {200, "OK"},
@@ -114,6 +114,7 @@ std::string_view reason_phrase(int status) {
       {404, "Not Found"},
       {405, "Method Not Allowed"},
       {408, "Request Timeout"},
+      {409, "Conflict"},
       {413, "Content Too Large"},
       {415, "Unsupported Media Type"},
       {417, "Expectation Failed"},
@@ -123,9 +124,11 @@ std::string_view reason_phrase(int status) {
       {431, "Request Header Fields Too Large"},
       {500, "Internal Server Error"},
       {501, "Not Implemented"},
+      {502, "Bad Gateway"},
       {503, "Service Unavailable"},
       {504, "Gateway Timeout"},
       {505, "HTTP Version Not Supported"},
+      {507, "Insufficient Storage"},
   }};
   for (const auto& [code, phrase] : kPhrases) {
     if (code == status) return phrase;

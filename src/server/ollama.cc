@@ -317,26 +317,26 @@ void ollama_show(ApiContext& context, Exchange& exchange) {
   const Fields body(json);
   check_fields(body, {{"model", "name"}, {"verbose", "system", "template", "options"}, {}});
   const auto name = body.string("model");
-  const ServedModel& model = context.models.find(name ? *name : body.required_string("name"));
-  const LoadedModel& loaded = model.model();
-  const DecoderConfig& decoder = loaded.config().decoder;
-  Json capabilities = {"completion"};
-  if (loaded.has_vision()) capabilities.push_back("vision");
-  if (has_tools(loaded.version().chat)) capabilities.push_back("tools");
-  if (loaded.version().thinking) capabilities.push_back("thinking");
-  if (loaded.has_audio()) capabilities.push_back("audio");
-  const std::string family(loaded.version().key);
+  const ServedModel& model = context.models.known(name ? *name : body.required_string("name"));
+  Json capabilities = Json::array({"completion"}), info = {{"general.architecture", model.family}};
+  if (model.config != nullptr) {
+    const ModelConfig& config = *model.config;
+    const DecoderConfig& decoder = config.decoder;
+    if (config.has_vision()) capabilities.push_back("vision");
+    if (has_tools(config.version->chat)) capabilities.push_back("tools");
+    if (config.version->thinking) capabilities.push_back("thinking");
+    if (config.has_audio()) capabilities.push_back("audio");
+    info["general.name"] = config.version->title;
+    info[model.family + ".context_length"] = decoder.max_positions;
+    info[model.family + ".embedding_length"] = decoder.hidden_size;
+    info[model.family + ".block_count"] = decoder.num_layers;
+  }
   send_json(exchange, {{"license", ""},
                        {"modelfile", ""},
                        {"parameters", ""},
                        {"template", ""},
                        {"details", details(model)},
-                       {"model_info",
-                        {{"general.architecture", family},
-                         {"general.name", loaded.version().title},
-                         {family + ".context_length", decoder.max_positions},
-                         {family + ".embedding_length", decoder.hidden_size},
-                         {family + ".block_count", decoder.num_layers}}},
+                       {"model_info", std::move(info)},
                        {"capabilities", std::move(capabilities)},
                        {"modified_at", utc_time(model.modified)}});
 }

@@ -4,7 +4,8 @@
 
 #include <charconv>
 
-#include "models/loaded_model.h"
+#include "engine/default_sampling.h"
+#include "models/model_config.h"
 
 namespace minicpm::server {
 namespace {
@@ -30,20 +31,22 @@ Json params_json(const SamplingParams& params) {
   return json;
 }
 
-Json facts_json(const ServedModel& model, const Engine& engine) {
-  const LoadedModel& loaded = engine.model();
-  const VersionRow& version = loaded.version();
-  return {{"id", model.name},
-          {"title", version.title},
-          {"vision", loaded.has_vision()},
-          {"audio", loaded.has_audio()},
-          {"thinking", version.thinking},
-          {"packed_video", loaded.has_vision() && version.temporal},
-          {"max_slices", loaded.config().slices.max_slice_nums},
-          {"defaults",
-           {{"sampling", params_json(engine.default_sampling(false, true))},
-            {"thinking", params_json(engine.default_sampling(version.thinking, true))},
-            {"beams", params_json(engine.default_sampling(false, false))}}}};
+Json facts_json(const ServedModel& model, bool loaded) {
+  Json json = {{"id", model.name}, {"loaded", loaded}};
+  if (model.config == nullptr) return json;
+  const ModelConfig& config = *model.config;
+  const VersionRow& version = *config.version;
+  json.update({{"title", version.title},
+               {"vision", config.has_vision()},
+               {"audio", config.has_audio()},
+               {"thinking", version.thinking},
+               {"packed_video", config.has_vision() && version.temporal},
+               {"max_slices", config.slices.max_slice_nums},
+               {"defaults",
+                {{"sampling", params_json(default_sampling(version, false, true))},
+                 {"thinking", params_json(default_sampling(version, version.thinking, true))},
+                 {"beams", params_json(default_sampling(version, false, false))}}}});
+  return json;
 }
 
 }  // namespace
@@ -51,12 +54,11 @@ Json facts_json(const ServedModel& model, const Engine& engine) {
 void props(ApiContext& context, Exchange& exchange) {
   Json models = Json::array();
   for (const ServedModel& model : context.models.all())
-    context.models.pool().with_engine(model,
-                                      [&](const Engine& engine) { models.push_back(facts_json(model, engine)); });
+    models.push_back(facts_json(model, context.models.pool().loaded(model)));
   const MediaLimits& limits = context.media.limits();
   Json json = {{"build_info", "minicpm-" + context.version},
                {"limits", {{"file_bytes", limits.file_bytes}, {"files", limits.files}}}};
-  if (!models.empty()) {
+  if (!models.empty() && models.front().contains("defaults")) {
     const Json& first = models.front();
     json["model_alias"] = first["id"];
     json["modalities"] = {{"vision", first["vision"]}, {"audio", first["audio"]}};

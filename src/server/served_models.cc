@@ -48,6 +48,7 @@ ServedModel load_served_model(const ModelSpec& spec, const EngineOptions& option
   model.spec = spec;
   model.options = options;
   model.family = model.model().version().key;
+  model.config = std::make_shared<const ModelConfig>(model.model().config());
   add_files(find_model_files(spec.model, spec.mmproj), model);
   if (model.model().tokenizer() == nullptr) fail(ErrorCode::kUnsupported, "{}: has no tokenizer", model.name);
   return model;
@@ -59,7 +60,8 @@ ServedModel describe_served_model(const ModelSpec& spec, const EngineOptions& op
   model.options = options;
   model.on_demand = true;
   const ModelFiles files = find_model_files(spec.model, spec.mmproj);
-  model.family = read_description(files).config.version->key;
+  model.config = std::make_shared<const ModelConfig>(std::move(read_description(files).config));
+  model.family = model.config->version->key;
   add_files(files, model);
   return model;
 }
@@ -73,34 +75,67 @@ std::string served_name(const std::string& model) {
   return name.ends_with(".gguf") ? name.substr(0, name.size() - 5) : name;
 }
 
-ModelPool::ModelPool(std::vector<ServedModel> models, PoolOptions options)
-    : models_(std::move(models)), options_(std::move(options)), states_(models_.size()) {
-  if (models_.empty()) fail(ErrorCode::kInvalidRequest, "there is no model to serve");
-  for (size_t i = 0; i < models_.size(); ++i) {
-    for (size_t k = 0; k < i; ++k) {
-      if (models_[i].name == models_[k].name) {
-        fail(ErrorCode::kInvalidRequest, "two models would both be called \"{}\"", models_[i].name);
-      }
-    }
-    states_[i].keep_alive = options_.keep_alive;
-  }
+ModelPool::ModelPool(std::vector<ServedModel> models, PoolOptions options) : options_(std::move(options)) {
+  if (models.empty() && !options_.grows) fail(ErrorCode::kInvalidRequest, "there is no model to serve");
   if (!options_.available_bytes) options_.available_bytes = [] { return machine_memory().available_bytes; };
-  if (std::ranges::any_of(models_, &ServedModel::on_demand)) {
+  for (ServedModel& model : models) {
+    if (find_slot(model.name) != nullptr) {
+      fail(ErrorCode::kInvalidRequest, "two models would both be called \"{}\"", model.name);
+    }
+    slots_.push_back({std::move(model), {.keep_alive = options_.keep_alive}});
+  }
+  const auto on_demand = [](const Slot& slot) { return slot.model.on_demand; };
+  if (options_.grows || std::ranges::any_of(slots_, on_demand)) {
     janitor_ = std::jthread([this](const std::stop_token& stop) { unload_idle_ones(stop); });
   }
 }
 
 ModelPool::~ModelPool() = default;  // the janitor is the last member: it ends first
 
-ServedModel* ModelPool::find(const std::string& name) {
-  if (name.empty()) return &models_.front();
-  const auto found = std::ranges::find_if(
-      models_, [&](const ServedModel& model) { return model.name == name || model.name + ":latest" == name; });
-  return found == models_.end() ? nullptr : &*found;
+ModelPool::Slot* ModelPool::find_slot(const std::string& name) const {
+  const auto found = std::ranges::find_if(slots_, [&](const Slot& slot) {
+    const std::string& own = slot.model.name;
+    return !slot.removed && (name.empty() || own == name || own + ":latest" == name);
+  });
+  return found == slots_.end() ? nullptr : &*found;
 }
 
-ModelPool::State& ModelPool::state_of(const ServedModel& model) const {
-  return states_[static_cast<size_t>(&model - models_.data())];
+ModelPool::Slot& ModelPool::slot_of(const ServedModel& model) const {
+  return *std::ranges::find_if(slots_, [&](const Slot& slot) { return &slot.model == &model; });
+}
+
+ServedModel* ModelPool::find(const std::string& name) {
+  const std::scoped_lock lock(mutex_);
+  Slot* slot = find_slot(name);
+  return slot == nullptr ? nullptr : &slot->model;
+}
+
+std::vector<std::reference_wrapper<const ServedModel>> ModelPool::all() const {
+  const std::scoped_lock lock(mutex_);
+  std::vector<std::reference_wrapper<const ServedModel>> list;
+  for (const Slot& slot : slots_) {
+    if (!slot.removed) list.emplace_back(slot.model);
+  }
+  return list;
+}
+
+void ModelPool::add(ServedModel model) {
+  model.on_demand = true;
+  const std::scoped_lock lock(mutex_);
+  if (find_slot(model.name) == nullptr) slots_.push_back({std::move(model), {.keep_alive = options_.keep_alive}});
+}
+
+bool ModelPool::remove(ServedModel& model) {
+  constexpr std::chrono::milliseconds kPatience(200);  // for a request whose answer is sent but which is not over yet
+  std::unique_ptr<Engine> engine;                      // destroyed without the lock: that takes time
+  std::unique_lock lock(mutex_);
+  Slot& slot = slot_of(model);
+  const auto unused = [&] { return slot.state.users == 0 && !slot.state.loading; };
+  if (!changed_.wait_for(lock, kPatience, unused)) return false;
+  slot.removed = true;
+  engine = std::move(model.engine);
+  lock.unlock();
+  return true;
 }
 
 bool ModelPool::loaded(const ServedModel& model) const {
@@ -110,25 +145,24 @@ bool ModelPool::loaded(const ServedModel& model) const {
 
 std::optional<std::chrono::system_clock::time_point> ModelPool::expires(const ServedModel& model) const {
   const std::scoped_lock lock(mutex_);
-  const State& state = state_of(model);
+  const State& state = slot_of(model).state;
   if (!model.on_demand || !state.keep_alive) return std::nullopt;
   const auto from = state.users > 0 ? Clock::now() : state.last_used;
   return std::chrono::system_clock::now() +
          std::chrono::duration_cast<std::chrono::system_clock::duration>(from + *state.keep_alive - Clock::now());
 }
 
-bool ModelPool::idle(size_t index) const {
-  const ServedModel& model = models_[index];
-  return model.on_demand && model.engine != nullptr && states_[index].users == 0;
+bool ModelPool::idle(const Slot& slot) {
+  return slot.model.on_demand && slot.model.engine != nullptr && slot.state.users == 0;
 }
 
 /// The engine of the idle model that was used least recently, or null. Destroying it takes time: not under the lock.
 std::unique_ptr<Engine> ModelPool::take_idle() {
-  std::optional<size_t> oldest;
-  for (size_t i = 0; i < models_.size(); ++i) {
-    if (idle(i) && (!oldest || states_[i].last_used < states_[*oldest].last_used)) oldest = i;
+  Slot* oldest = nullptr;
+  for (Slot& slot : slots_) {
+    if (idle(slot) && (oldest == nullptr || slot.state.last_used < oldest->state.last_used)) oldest = &slot;
   }
-  return oldest ? std::move(models_[*oldest].engine) : nullptr;
+  return oldest == nullptr ? nullptr : std::move(oldest->model.engine);
 }
 
 void ModelPool::make_room(const ServedModel& model, std::unique_lock<std::mutex>& lock) {
@@ -147,11 +181,13 @@ void ModelPool::make_room(const ServedModel& model, std::unique_lock<std::mutex>
 void ModelPool::acquire(ServedModel& model, const std::atomic<bool>* cancel) {
   constexpr std::chrono::milliseconds kStep(50);  // how soon a cancellation is seen
   std::unique_lock lock(mutex_);
-  State& state = state_of(model);
+  Slot& slot = slot_of(model);
+  State& state = slot.state;
   while (state.loading) {
     changed_.wait_for(lock, kStep);
     if (cancel != nullptr && cancel->load()) fail(ErrorCode::kCancelled, "cancelled");
   }
+  if (slot.removed) throw ApiError(404, model.name + " was removed", "model", "model_not_found");
   if (model.engine != nullptr) {
     ++state.users;
     return;
@@ -181,7 +217,7 @@ void ModelPool::acquire(ServedModel& model, const std::atomic<bool>* cancel) {
 void ModelPool::release(ServedModel& model) {
   {
     const std::scoped_lock lock(mutex_);
-    State& state = state_of(model);
+    State& state = slot_of(model).state;
     --state.users;
     state.last_used = Clock::now();
     ++changes_;
@@ -195,7 +231,7 @@ bool ModelPool::with_engine(const ServedModel& model, const std::function<void(c
     const std::scoped_lock lock(mutex_);
     engine = model.engine.get();
     if (engine == nullptr) return false;
-    ++state_of(model).users;  // it stays
+    ++slot_of(model).state.users;  // it stays
   }
   struct Release {
     ModelPool& pool;
@@ -203,7 +239,7 @@ bool ModelPool::with_engine(const ServedModel& model, const std::function<void(c
     ~Release() {
       {
         const std::scoped_lock lock(pool.mutex_);
-        --pool.state_of(model).users;
+        --pool.slot_of(model).state.users;
         ++pool.changes_;
       }
       pool.changed_.notify_all();
@@ -216,7 +252,7 @@ bool ModelPool::with_engine(const ServedModel& model, const std::function<void(c
 void ModelPool::set_keep_alive(const ServedModel& model, std::optional<std::chrono::milliseconds> time) {
   {
     const std::scoped_lock lock(mutex_);
-    state_of(model).keep_alive = time;
+    slot_of(model).state.keep_alive = time;
     ++changes_;
   }
   changed_.notify_all();
@@ -229,10 +265,10 @@ void ModelPool::unload_idle_ones(const std::stop_token& stop) {
     const auto now = Clock::now();
     auto next = now + kNever;
     std::vector<std::unique_ptr<Engine>> going;
-    for (size_t i = 0; i < models_.size(); ++i) {
-      if (!idle(i) || !states_[i].keep_alive) continue;
-      const auto until = states_[i].last_used + *states_[i].keep_alive;
-      if (until <= now) going.push_back(std::move(models_[i].engine));
+    for (Slot& slot : slots_) {
+      if (!idle(slot) || !slot.state.keep_alive) continue;
+      const auto until = slot.state.last_used + *slot.state.keep_alive;
+      if (until <= now) going.push_back(std::move(slot.model.engine));
       next = std::min(next, std::max(until, now));
     }
     if (!going.empty()) {

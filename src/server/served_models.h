@@ -6,6 +6,7 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
+#include <deque>
 #include <filesystem>
 #include <functional>
 #include <memory>
@@ -20,6 +21,10 @@
 #include "engine/chat.h"
 #include "engine/processor.h"
 
+namespace minicpm {
+struct ModelConfig;  // models/model_config.h
+}
+
 namespace minicpm::server {
 
 struct ServedModel {
@@ -32,7 +37,8 @@ struct ServedModel {
   std::filesystem::path folder = {};  // of Hugging Face's layout; empty for GGUF files
   std::string family = {};            // key of its version
   bool gguf = false;
-  bool on_demand = false;  // loaded when a request asks for it
+  bool on_demand = false;                               // loaded when a request asks for it
+  std::shared_ptr<const ModelConfig> config = nullptr;  // what its files say; null where they were not read
 
   const LoadedModel& model() const { return engine->model(); }
 };
@@ -52,12 +58,13 @@ struct PoolOptions {
   std::optional<std::chrono::milliseconds> keep_alive = std::chrono::minutes(5);
   /// Bytes that a model may need when it is loaded; unset: what the machine has available.
   std::function<int64_t()> available_bytes;
+  bool grows = false;  // models may be added, so that there may be none at first
 };
 
 /// What all requests share. Thread-safe.
 class ModelPool {
  public:
-  /// At least one, with different names. Throws Error invalid_request.
+  /// At least one unless the pool grows, with different names. Throws Error invalid_request.
   ModelPool(std::vector<ServedModel> models, PoolOptions options);
   ~ModelPool();
   ModelPool(const ModelPool&) = delete;
@@ -65,14 +72,18 @@ class ModelPool {
 
   /// Finds by name as ServedModels does, or null.
   ServedModel* find(const std::string& name);
-  std::span<const ServedModel> all() const { return models_; }
+  std::vector<std::reference_wrapper<const ServedModel>> all() const;
+  /// A model that is loaded on demand; nothing happens if the name is there already.
+  void add(ServedModel model);
+  /// Unloads a model and forgets its name; false while it is used. References to it stay valid.
+  bool remove(ServedModel& model);
   bool loaded(const ServedModel& model) const;
   /// When it is unloaded if nobody asks for it; nothing: not by time.
   std::optional<std::chrono::system_clock::time_point> expires(const ServedModel& model) const;
 
   /// Loads the model unless it is loaded, making room by unloading models that nobody uses, the least recently used
   /// first. It stays loaded until release(). Waits where another request is loading it. Throws Error as Engine::load,
-  /// out_of_memory when there is no room while others are used, and cancelled.
+  /// out_of_memory when there is no room while others are used, and cancelled; ApiError 404 if it was removed.
   void acquire(ServedModel& model, const std::atomic<bool>* cancel);
   void release(ServedModel& model);
   /// Runs `work` with the engine of a model that is loaded, which does not count as a use; false if it is not loaded.
@@ -88,17 +99,22 @@ class ModelPool {
     Clock::time_point last_used = {};
     std::optional<std::chrono::milliseconds> keep_alive;
   };
-  State& state_of(const ServedModel& model) const;
-  bool idle(size_t index) const;
+  struct Slot {
+    ServedModel model;
+    State state = {};
+    bool removed = false;
+  };
+  Slot& slot_of(const ServedModel& model) const;
+  Slot* find_slot(const std::string& name) const;
+  static bool idle(const Slot& slot);
   std::unique_ptr<Engine> take_idle();
   void make_room(const ServedModel& model, std::unique_lock<std::mutex>& lock);
   void unload_idle_ones(const std::stop_token& stop);
 
-  std::vector<ServedModel> models_;  // never moves: requests hold references
   PoolOptions options_;
   mutable std::mutex mutex_;
-  mutable std::vector<State> states_;  // one for each model, under mutex_; so are the engines of models on demand
-  uint64_t changes_ = 0;               // of what the janitor looks at, under mutex_
+  mutable std::deque<Slot> slots_;  // under mutex_, engines included; they never move: requests hold references
+  uint64_t changes_ = 0;            // of what the janitor looks at, under mutex_
   std::condition_variable_any changed_;
   std::mutex loading_;  // one model at a time: what is available is known then
   std::jthread janitor_;
@@ -117,7 +133,7 @@ class ServedModels {
   const ServedModel& find(const std::string& name) const;
   /// The same without loading it: only what does not need its engine may be used.
   const ServedModel& known(const std::string& name) const;
-  std::span<const ServedModel> all() const { return pool_.all(); }
+  std::vector<std::reference_wrapper<const ServedModel>> all() const { return pool_.all(); }
   ModelPool& pool() const { return pool_; }
   /// For prompts without an answer: counting their tokens, showing them.
   PreparedPrompt prepare(const ServedModel& model, const ChatRequest& request) const;

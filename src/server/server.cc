@@ -80,6 +80,11 @@ constexpr Route kRoutes[] = {
     {"POST", "/api/embed", ollama_embed},
     {"POST", "/api/embeddings", ollama_embeddings},
     {"POST", "/api/show", ollama_show},
+    {"POST", "/api/pull", ollama_pull},
+    {"DELETE", "/api/delete", ollama_delete},
+    {"POST", "/api/copy", ollama_refused},
+    {"POST", "/api/create", ollama_refused},
+    {"POST", "/api/push", ollama_refused},
     {"GET", "/api/tags", ollama_tags, kLight},
     {"GET", "/api/ps", ollama_ps, kLight},
     {"GET", "/api/version", ollama_version, kLight},
@@ -153,7 +158,7 @@ class Server::Api : public HttpApp {
   Admission admit(const HttpRequest& head) override;
   void handle(Exchange& exchange) override;
   HttpResponse error(const HttpRequest& request, int status, std::string_view message) override;
-  std::span<const ServedModel> models() const { return pool_.all(); }
+  auto models() const { return pool_.all(); }
   void finished(const ExchangeSummary& summary) override;
 
  private:
@@ -204,6 +209,7 @@ void Server::Api::run(Exchange& exchange) {
   const ServedModels models(pool_, &exchange.cancelled());
   ApiContext context{models, media_, metrics_, access_, speakers_, options_.version};
   context.live = &live_;
+  context.changes = options_.changes ? &*options_.changes : nullptr;
   context.state = state_ ? &*state_ : nullptr;
   context.batches = batches_.get();
   if (route.handler != nullptr) return route.handler(context, exchange);
@@ -322,7 +328,7 @@ std::optional<HttpResponse> OfflineServer::answer(HttpRequest request, const std
   return api_->answer(std::move(request), cancel);
 }
 
-std::span<const ServedModel> OfflineServer::models() const {
+std::vector<std::reference_wrapper<const ServedModel>> OfflineServer::models() const {
   return api_->models();
 }
 

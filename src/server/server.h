@@ -13,6 +13,7 @@
 #include "server/access_log.h"
 #include "server/http.h"
 #include "server/media_parts.h"
+#include "server/model_changes.h"
 #include "server/realtime_api.h"
 #include "server/served_models.h"
 #include "server/state.h"
@@ -28,8 +29,9 @@ struct ServerOptions {
   LogFormat log_format = LogFormat::kOff;
   std::function<void(std::string_view)> log;  // gets lines without line breaks; called by several threads at once
   std::string version = "0";
-  PoolOptions pool;    // of models that are loaded on demand
-  StateOptions state;  // what is kept on disk
+  PoolOptions pool;                     // of models that are loaded on demand
+  StateOptions state;                   // what is kept on disk
+  std::optional<ModelChanges> changes;  // whether clients may fetch and delete models
 };
 
 /// Before models are loaded: whether the server may listen there. Throws Error refused for an address that other
@@ -74,7 +76,7 @@ class OfflineServer {
   /// What the server would answer, errors included; who asks is not checked. May be called by several threads at once.
   /// Nothing if `cancel` is set before the answer is whole.
   std::optional<HttpResponse> answer(HttpRequest request, const std::atomic<bool>& cancel);
-  std::span<const ServedModel> models() const;
+  std::vector<std::reference_wrapper<const ServedModel>> models() const;
 
  private:
   ServerOptions options_;

@@ -1,10 +1,13 @@
 // The official clients of OpenAI, Ollama and Anthropic, unchanged, against `minicpm serve pico`.
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import Anthropic from '@anthropic-ai/sdk';
 import { Ollama } from 'ollama';
 import OpenAI from 'openai';
+import { startHub } from './hub.mjs';
 import { startServer } from './server.mjs';
 
 const program = process.env.MINICPM_PROGRAM;
@@ -281,6 +284,30 @@ test('ollama: models and errors', async () => {
   assert.match((await ollama.version()).version, /^\d/);
   await assert.rejects(ollama.chat({ model: 'other', messages: [{ role: 'user', content: 'x' }] }),
     (error) => error.status_code === 404 && error.message.includes('pico'));
+});
+
+test('ollama: a model is fetched and deleted', async () => {
+  await assert.rejects(ollama.pull({ model: 'someone/small' }), (error) => error.status_code === 403);
+  const hub = await startHub('someone/small', join(process.env.MINICPM_MODELS, 'pico'));
+  const cache = mkdtempSync(join(tmpdir(), 'minicpm-hub-'));
+  const second = await startServer(program, key, ['--store', '--allow-pull'], { HF_ENDPOINT: hub.url, HF_HUB_CACHE: cache });
+  const client = new Ollama({ host: second.url, headers: { Authorization: `Bearer ${key}` } });
+  assert.deepEqual((await client.list()).models, []);
+  const states = [];
+  for await (const state of await client.pull({ model: 'someone/small', stream: true })) states.push(state);
+  assert.equal(states.at(-1).status, 'success');
+  assert.equal(states.at(-2).completed, states.at(-2).total);
+  const messages = [{ role: 'user', content: 'Read the text.', images: [base64('word.png')] }];
+  const answer = await client.chat({ model: 'someone/small', messages, options: { temperature: 0 } });
+  assert.equal(answer.message.content, 'HAPPINESS');
+  await assert.rejects(client.pull({ model: 'someone/other' }), (error) => error.status_code === 404 || /other/.test(error.message));
+  await assert.rejects(client.copy({ source: 'someone/small', destination: 'x' }), (error) => error.status_code === 400);
+  await client.chat({ model: 'someone/small', messages: [], keep_alive: 0 });
+  assert.equal((await client.delete({ model: 'someone/small' })).status, 'success');
+  assert.deepEqual((await client.list()).models, []);
+  assert.equal(await second.stop(), 0);
+  hub.close();
+  rmSync(cache, { recursive: true });
 });
 
 // ---- Anthropic ----
