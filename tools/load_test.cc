@@ -218,7 +218,8 @@ Json percentile_ms(std::vector<double> seconds, double share) {
 
 Json report(const Settings& settings, const Times& times, double seconds) {
   const auto spread = [](const std::vector<double>& values) {
-    return Json{{"p50", percentile_ms(values, 0.5)}, {"p99", percentile_ms(values, 0.99)}};
+    return Json{
+        {"p50", percentile_ms(values, 0.5)}, {"p99", percentile_ms(values, 0.99)}, {"max", percentile_ms(values, 1)}};
   };
   const auto rate = [&](int64_t count) { return std::round(static_cast<double>(count) / seconds * 100) / 100; };
   return {{"url", settings.url},
