@@ -30,7 +30,7 @@ OWNERS = {
     "pcre2": {"text"}, "utf8proc": {"text"},
     "jpeglib": {"media"}, "png.h": {"media"}, "webp/": {"media"}, "gif_lib": {"media"}, "libexif/": {"media"},
     "kissfft/": {"media"}, "kiss_fft": {"media"}, "libav": {"media"}, "libsw": {"media"},
-    "webrtc/": {"media"}, "alsa/": {"media"},
+    "seccomp.h": {"media"}, "webrtc/": {"media"}, "alsa/": {"media"},
     "histedit": {"cli"}, "editline/": {"cli"},
     "torch/": {"train"}, "mpi.h": {"dist"},
     "boost/": {"server"}, "openssl/": {"server", "hub"},

@@ -2,10 +2,8 @@
 
 #include <new>
 
-#include "base/companion.h"
 #include "base/error.h"
 #include "base/file_map.h"
-#include "base/log.h"
 #include "media/video_source.h"
 
 namespace minicpm {
@@ -17,14 +15,10 @@ Sound decode(std::span<const std::byte> bytes, const std::string& name, const So
   if (options.rate < 1000 || options.rate > 384000) {
     fail(ErrorCode::kInvalidRequest, "sound at {} samples a second, expected 1000 to 384000", options.rate);
   }
-  using Read = void(const VideoFile&, const SoundOptions&, const std::atomic<bool>*, Sound&,
-                    void (*)(LogLevel, std::string_view));
-  static auto* const read = reinterpret_cast<Read*>(
-      load_companion("libminicpm_video.so", "minicpm_read_sound", "this build cannot read sound files"));
   const VideoFile file{bytes, name, {}};
   Sound sound;
   try {
-    read(file, options, cancel, sound, &log_message);
+    read_sound_with_ffmpeg(file, options, cancel, sound);
   } catch (const std::bad_alloc&) {
     fail(ErrorCode::kOutOfMemory, "{}: no memory for its sound", name);
   }

@@ -19,14 +19,8 @@ bool is_webp(std::span<const std::byte> bytes) {
 
 class Reader : public VideoReader {
  public:
-  Reader(std::shared_ptr<const void> owner, VideoFile file) : owner_(std::move(owner)), file_(std::move(file)) {
-    if (file_.bytes.empty()) fail(ErrorCode::kBadFile, "{}: is empty, expected a video", file_.name);
-    try {
-      source_ = is_webp(file_.bytes) ? open_webp_animation(file_) : open_ffmpeg(file_);
-    } catch (const std::bad_alloc&) {
-      fail(ErrorCode::kOutOfMemory, "{}: no memory to open this video", file_.name);
-    }
-  }
+  Reader(std::shared_ptr<const void> owner, VideoFile file, std::unique_ptr<VideoSource> source)
+      : owner_(std::move(owner)), file_(std::move(file)), source_(std::move(source)) {}
 
   const VideoInfo& info() const override { return source_->info(); }
   std::vector<std::shared_ptr<const Image>> frames(std::span<const int64_t> indices,
@@ -94,14 +88,30 @@ std::vector<std::shared_ptr<const Image>> Reader::frames(std::span<const int64_t
 std::unique_ptr<VideoReader> VideoReader::open(const std::filesystem::path& file, const VideoOptions& options) {
   auto map = FileMap::open(file);
   const std::span<const std::byte> bytes = map->bytes();
-  return std::make_unique<Reader>(std::move(map), VideoFile{bytes, file.string(), options});
+  const VideoFile video{bytes, file.string(), options};
+  return make_video_reader(std::move(map), video, open_video_source(video));
 }
 
 std::unique_ptr<VideoReader> VideoReader::from_bytes(std::string bytes, const std::string& name,
                                                      const VideoOptions& options) {
   auto owner = std::make_shared<const std::string>(std::move(bytes));
   const auto span = std::as_bytes(std::span(*owner));
-  return std::make_unique<Reader>(std::move(owner), VideoFile{span, name, options});
+  const VideoFile video{span, name, options};
+  return make_video_reader(std::move(owner), video, open_video_source(video));
+}
+
+std::unique_ptr<VideoSource> open_video_source(const VideoFile& file) {
+  if (file.bytes.empty()) fail(ErrorCode::kBadFile, "{}: is empty, expected a video", file.name);
+  try {
+    return is_webp(file.bytes) ? open_webp_animation(file) : open_ffmpeg(file);
+  } catch (const std::bad_alloc&) {
+    fail(ErrorCode::kOutOfMemory, "{}: no memory to open this video", file.name);
+  }
+}
+
+std::unique_ptr<VideoReader> make_video_reader(std::shared_ptr<const void> owner, VideoFile file,
+                                               std::unique_ptr<VideoSource> source) {
+  return std::make_unique<Reader>(std::move(owner), std::move(file), std::move(source));
 }
 
 void check_frame_size(const VideoFile& file, int64_t width, int64_t height) {

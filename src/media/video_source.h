@@ -12,6 +12,9 @@
 
 namespace minicpm {
 
+struct Sound;
+struct SoundOptions;
+
 /// A file in memory, which outlives the source, with its name for messages.
 struct VideoFile {
   std::span<const std::byte> bytes;
@@ -31,7 +34,18 @@ class VideoSource {
   virtual void decode(std::span<const int64_t> wanted, const OnFrame& on_frame, const std::atomic<bool>* cancel) = 0;
 };
 
+/// Whatever the file is. Throws Error as VideoReader::open.
+std::unique_ptr<VideoSource> open_video_source(const VideoFile& file);
+/// What VideoReader does around a source. `owner`, if any, keeps the bytes.
+std::unique_ptr<VideoReader> make_video_reader(std::shared_ptr<const void> owner, VideoFile file,
+                                               std::unique_ptr<VideoSource> source);
+
 std::unique_ptr<VideoSource> open_ffmpeg(const VideoFile& file);
+void read_sound_with_ffmpeg(const VideoFile& file, const SoundOptions& options, const std::atomic<bool>* cancel,
+                            Sound& sound);
+/// Loads the library that reads videos and sound, which otherwise happens when the first is read. Throws Error as
+/// load_companion.
+void load_ffmpeg();
 /// Animated (or still) WebP, which FFmpeg 5 does not read.
 std::unique_ptr<VideoSource> open_webp_animation(const VideoFile& file);
 

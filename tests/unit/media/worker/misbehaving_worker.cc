@@ -1,0 +1,64 @@
+// A media worker whose decoders do what a hostile file could make them do: the file's bytes say what.
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdlib>
+#include <string_view>
+
+#include "media/sandbox/sandbox.h"
+
+namespace minicpm {
+namespace {
+
+volatile uint64_t counter = 0;
+volatile int* volatile nowhere = nullptr;
+
+void misbehave(std::string_view how) {
+  if (how == "loop") {
+    while (true)
+      counter = counter + 1;
+  }
+  if (how == "sleep") poll(nullptr, 0, -1);
+  if (how == "crash") *nowhere = 1;
+  if (how == "abort") std::abort();
+  if (how == "connect") socket(AF_INET, SOCK_STREAM, 0);
+  if (how == "fork") fork();
+  if (how == "exec") execl("/bin/true", "true", nullptr);
+  if (how == "kill") kill(getppid(), SIGKILL);
+  if (how == "memory") {
+    for (size_t bytes = size_t{1} << 30;; bytes *= 2)
+      std::vector<char>(bytes, 'x');
+  }
+  // What is refused without ending the process: exit codes tell.
+  if (how == "open") _exit(open("/etc/passwd", O_RDONLY) < 0 ? 40 : 41);
+  if (how == "write") _exit(open("/tmp/minicpm-sandbox-test", O_WRONLY | O_CREAT, 0600) < 0 ? 40 : 41);
+  if (how == "execute memory") {
+    _exit(mmap(nullptr, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED ? 40 : 41);
+  }
+  if (how == "descriptors") {  // closing what is not open fails
+    int others = 0;
+    for (int i = kWorkerSocket + 1; i < 1024; ++i)
+      others += close(i) == 0 ? 1 : 0;
+    _exit(others == 0 ? 40 : 41);
+  }
+}
+
+Image decode(std::span<const std::byte> bytes, const std::string& name, const DecodeOptions& options) {
+  const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  misbehave(text);
+  if (text == "huge") return {1 << 20, 1 << 20, {}};  // a head without its pixels
+  return decode_image(bytes, name, options);
+}
+
+}  // namespace
+}  // namespace minicpm
+
+int main() {
+  minicpm::WorkerDecoders decoders = minicpm::real_decoders();
+  decoders.image = minicpm::decode;
+  return minicpm::run_media_worker(decoders);
+}
