@@ -41,10 +41,11 @@ class FakeServer {
  public:
   using Handler = std::function<FakeReply(const FakeRequest&)>;
 
-  explicit FakeServer(Handler handler) : handler_(std::move(handler)), socket_(::socket(AF_INET, SOCK_STREAM, 0)) {
+  explicit FakeServer(Handler handler, uint32_t listen_at = INADDR_LOOPBACK)
+      : handler_(std::move(handler)), socket_(::socket(AF_INET, SOCK_STREAM, 0)) {
     sockaddr_in address = {};
     address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    address.sin_addr.s_addr = htonl(listen_at);
     socklen_t size = sizeof address;
     if (::bind(socket_, reinterpret_cast<sockaddr*>(&address), size) != 0 || ::listen(socket_, 64) != 0 ||
         ::getsockname(socket_, reinterpret_cast<sockaddr*>(&address), &size) != 0) {
