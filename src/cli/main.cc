@@ -11,6 +11,8 @@
 #include "cli/help.h"
 #include "cli/options.h"
 #include "cli/terminal.h"
+#include "cli/verbs.h"
+#include "media/sandbox/sandbox.h"
 
 namespace minicpm::cli {
 namespace {
@@ -21,6 +23,7 @@ int run(const std::vector<std::string>& words) {
     return kExitOk;
   }
   if (words[0] == "--version") return run({"version"});
+  if (words[0] == kMediaWorker && words.size() == 1) return run_media_worker(real_decoders());
   const VerbMatch match = match_verb(words);
   if (match.verb == nullptr) {
     if (words.size() > 1 && words[1] != "-h" && words[1] != "--help") {

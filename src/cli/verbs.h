@@ -5,6 +5,9 @@
 
 namespace minicpm::cli {
 
+// The word that makes this program a media worker. No verb: only the program itself says it.
+inline constexpr std::string_view kMediaWorker = "media-worker";
+
 int run_run(const Options& options);
 int run_serve(const Options& options);
 int run_live(const Options& options);

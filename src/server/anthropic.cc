@@ -23,9 +23,11 @@ ContentPart read_image(const Fields& block, MediaReader& media) {
   const Fields source = *block.object("source");
   const std::string type = source.required_string("type");
   if (type == "url") {
-    bad_field(source.path("url"), "this server fetches no URLs; send the file itself as base64");
+    check_fields(source, {{"type", "url"}, {}, {}});
+    const std::string path = source.path("url");
+    return media.picture(media.from_url(source.required_string("url"), path), path);
   }
-  if (type != "base64") bad_field(source.path("type"), "must be base64");
+  if (type != "base64") bad_field(source.path("type"), "must be base64 or url");
   check_fields(source, {{"type", "data"}, {"media_type"}, {}});
   const std::string path = source.path("data");
   return media.picture(media.from_base64(source.required_string("data"), path), path);

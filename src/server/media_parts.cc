@@ -6,26 +6,26 @@
 #include "base/base64.h"
 #include "base/error.h"
 #include "base/thread_pool.h"
-#include "media/sound.h"
 #include "models/loaded_model.h"
 #include "server/api_error.h"
 
 namespace minicpm::server {
 namespace {
 
-constexpr std::chrono::milliseconds kGatePoll{20};  // how soon a request that waits to decode sees that it is cancelled
+constexpr std::chrono::milliseconds kGatePoll{20};  // how soon a request that waits here sees that it is cancelled
+constexpr int kFetches = 8;                         // URLs that are fetched at once
 
-/// One of the places where media is decoded. Throws Error cancelled.
-class DecoderPlace {
+/// One of the places where media is fetched or decoded. Throws Error cancelled.
+class Place {
  public:
-  DecoderPlace(std::counting_semaphore<>& places, const std::atomic<bool>& cancelled) : places_(places) {
+  Place(std::counting_semaphore<>& places, const std::atomic<bool>& cancelled) : places_(places) {
     while (!places_.try_acquire_for(kGatePoll)) {
       if (cancelled) fail(ErrorCode::kCancelled, "cancelled");
     }
   }
-  ~DecoderPlace() { places_.release(); }
-  DecoderPlace(const DecoderPlace&) = delete;
-  DecoderPlace& operator=(const DecoderPlace&) = delete;
+  ~Place() { places_.release(); }
+  Place(const Place&) = delete;
+  Place& operator=(const Place&) = delete;
 
  private:
   std::counting_semaphore<>& places_;
@@ -40,9 +40,17 @@ auto decoded(const std::string& path, Fn decode) {
     const ErrorCode code = error.code();
     const bool files_fault = code == ErrorCode::kBadFile || code == ErrorCode::kUnsupported ||
                              code == ErrorCode::kInvalidRequest || code == ErrorCode::kOutOfMemory;
+    if (code == ErrorCode::kInternal) {
+      throw ApiError(500, path + ": the decoder of this file failed; other requests are not affected", path,
+                     "decoder_failed");
+    }
     if (!files_fault) throw;
     throw ApiError(400, error.what(), path, "invalid_media");
   }
+}
+
+bool is_web_url(std::string_view url) {
+  return url.starts_with("http:") || url.starts_with("https:");
 }
 
 bool is_base64(std::string_view text) {
@@ -56,7 +64,12 @@ bool is_base64(std::string_view text) {
 
 }  // namespace
 
-MediaShare::MediaShare(const MediaLimits& limits) : limits_(limits), decoders_(std::max(1, usable_processors())) {}
+MediaShare::MediaShare(const MediaLimits& limits, MediaSources sources, std::shared_ptr<MediaDecoder> decoder)
+    : limits_(limits),
+      sources_(std::move(sources)),
+      decoder_(decoder ? std::move(decoder) : direct_decoder()),
+      decoders_(std::max(1, usable_processors())),
+      fetches_(kFetches) {}
 
 MediaReader::MediaReader(MediaShare& share, const ServedModel& model, const std::atomic<bool>& cancelled)
     : share_(share), model_(model), cancelled_(cancelled) {}
@@ -65,12 +78,38 @@ MediaReader::~MediaReader() {
   share_.held_bytes_ -= held_bytes_;
 }
 
-std::string MediaReader::from_data_url(std::string_view url, const std::string& path) const {
-  const std::string start(url.substr(0, 8));
-  if (start.starts_with("http:") || start.starts_with("https:")) {
-    bad_field(path, "this server fetches no URLs; send the file itself as a data: URL");
+std::string MediaReader::from_url(std::string_view url, const std::string& path) const {
+  if (url.starts_with("data:")) return from_data_url(url, path);
+  if (is_web_url(url)) return fetched(std::string(url), path);
+  const bool file = url.starts_with("file:") || url.substr(0, url.find('/')).find(':') == std::string_view::npos;
+  if (file && share_.sources_.folder) return from_folder(url, path);
+  bad_field(path, "must be a data: URL");
+}
+
+std::string MediaReader::fetched(const std::string& url, const std::string& path) const {
+  if (!share_.sources_.urls) {
+    bad_field(path, "this server fetches no URLs (--allow-url); send the file itself as a data: URL");
   }
-  if (!start.starts_with("data:")) bad_field(path, "must be a data: URL");
+  const Place place(share_.fetches_, cancelled_);
+  try {
+    return hub::fetch_public(url, *share_.sources_.urls, &cancelled_);
+  } catch (const Error& error) {
+    if (error.code() == ErrorCode::kCancelled || error.code() == ErrorCode::kOutOfMemory) throw;
+    throw ApiError(400, path + ": " + error.what(), path, "url_not_fetched");
+  }
+}
+
+std::string MediaReader::from_folder(std::string_view name, const std::string& path) const {
+  try {
+    return share_.sources_.folder->read(name, share_.limits_.file_bytes);
+  } catch (const Error& error) {
+    throw ApiError(400, path + ": " + error.what(), path, "file_not_read");
+  }
+}
+
+std::string MediaReader::from_data_url(std::string_view url, const std::string& path) const {
+  if (is_web_url(url)) bad_field(path, "must be a data: URL; nothing is fetched here");
+  if (!url.starts_with("data:")) bad_field(path, "must be a data: URL");
   const size_t comma = url.find(',');
   constexpr size_t kLongestType = 200;
   if (comma == std::string_view::npos || comma > kLongestType || !url.substr(0, comma).ends_with(";base64")) {
@@ -109,11 +148,12 @@ void MediaReader::hold(int64_t bytes, const std::string& path) {
 ContentPart MediaReader::picture(const std::string& bytes, const std::string& path) {
   count_file(bytes, path);
   if (!model_.model().has_vision()) bad_field(path, "{} cannot see pictures", model_.name);
-  const DecoderPlace place(share_.decoders_, cancelled_);
+  const Place place(share_.decoders_, cancelled_);
   const MediaLimits& limits = share_.limits_;
   const DecodeOptions options{.limits = {.max_pixels = limits.pixels, .max_file_bytes = limits.file_bytes}};
   auto image = decoded(path, [&] {
-    return std::make_shared<const Image>(decode_image(std::as_bytes(std::span(bytes)), path, options));
+    return std::make_shared<const Image>(
+        share_.decoder_->image(std::as_bytes(std::span(bytes)), path, options, &cancelled_));
   });
   if (image->width > limits.side || image->height > limits.side) {
     bad_field(path, "a picture of {} x {} pixels; the longest side is {}", image->width, image->height, limits.side);
@@ -125,9 +165,9 @@ ContentPart MediaReader::picture(const std::string& bytes, const std::string& pa
 ContentPart MediaReader::sound(const std::string& bytes, const std::string& path) {
   count_file(bytes, path);
   if (!model_.model().has_audio()) bad_field(path, "{} cannot hear sound", model_.name);
-  const DecoderPlace place(share_.decoders_, cancelled_);
-  Sound sound = decoded(
-      path, [&] { return sound_from_bytes(bytes, path, {.max_seconds = share_.limits_.sound_seconds}, &cancelled_); });
+  const Place place(share_.decoders_, cancelled_);
+  const SoundOptions options{.max_seconds = share_.limits_.sound_seconds};
+  Sound sound = decoded(path, [&] { return share_.decoder_->sound(bytes, path, options, &cancelled_); });
   if (sound.samples.empty()) bad_field(path, "holds no sound");
   hold(static_cast<int64_t>(sound.samples.size() * sizeof(float)), path);
   return ContentPart::from_sound(std::move(sound.samples));
@@ -137,12 +177,12 @@ std::vector<ContentPart> MediaReader::video(std::string bytes, const std::string
   count_file(bytes, path);
   const LoadedModel& model = model_.model();
   if (!model.has_vision()) bad_field(path, "{} cannot see videos", model_.name);
-  const DecoderPlace place(share_.decoders_, cancelled_);
+  const Place place(share_.decoders_, cancelled_);
   const MediaLimits& limits = share_.limits_;
   auto parts = decoded(path, [&] {
     VideoOptions options;
     options.limits.max_decoded_bytes = limits.decoded_bytes;
-    const auto video = VideoReader::from_bytes(std::move(bytes), path, options);
+    const auto video = share_.decoder_->video(std::move(bytes), path, options, &cancelled_);
     const VideoPlan plan = plan_video(video->info().timing(), sampling, model.version().temporal);
     if (static_cast<int64_t>(plan.indices.size()) > limits.frames) {
       bad_field(path, "{} frames to look at; a video may have {}", plan.indices.size(), limits.frames);

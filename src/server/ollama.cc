@@ -89,9 +89,9 @@ void add_pictures(const Fields& holder, MediaReader& media, std::vector<ContentP
   const std::vector<std::string> images = holder.strings("images");
   for (size_t i = 0; i < images.size(); ++i) {
     const std::string path = fmt::format("{}[{}]", holder.path("images"), i);
-    const bool url = images[i].starts_with("data:") || images[i].starts_with("http");
-    content.push_back(
-        media.picture(url ? media.from_data_url(images[i], path) : media.from_base64(images[i], path), path));
+    const bool url = images[i].starts_with("data:") || images[i].starts_with("http:") ||
+                     images[i].starts_with("https:") || images[i].starts_with("file:");
+    content.push_back(media.picture(url ? media.from_url(images[i], path) : media.from_base64(images[i], path), path));
   }
 }
 

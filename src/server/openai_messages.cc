@@ -52,7 +52,7 @@ void add_part(const Fields& part, MediaReader& media, std::vector<ContentPart>& 
   } else if (type == "image_url") {
     check_fields(part, {{"type", "image_url"}, {"cache_control"}, {}});
     const std::string path = part.path("image_url.url");
-    content.push_back(media.picture(media.from_data_url(url_of(part, "image_url", {"detail"}), path), path));
+    content.push_back(media.picture(media.from_url(url_of(part, "image_url", {"detail"}), path), path));
   } else if (type == "input_audio") {
     check_fields(part, {{"type", "input_audio"}, {"cache_control"}, {}});
     part.require("input_audio");
@@ -60,14 +60,18 @@ void add_part(const Fields& part, MediaReader& media, std::vector<ContentPart>& 
     const std::string path = audio.path("data"), format = audio.required_string("format");
     if (format != "wav" && format != "mp3") bad_field(audio.path("format"), "must be wav or mp3");
     content.push_back(media.sound(media.from_base64(audio.required_string("data"), path), path));
+  } else if (type == "audio_url") {
+    check_fields(part, {{"type", "audio_url"}, {"cache_control"}, {}});
+    const std::string path = part.path("audio_url.url");
+    content.push_back(media.sound(media.from_url(url_of(part, "audio_url", {}), path), path));
   } else if (type == "video_url") {
     check_fields(part, {{"type", "video_url"}, {"cache_control"}, {}});
     const std::string path = part.path("video_url.url");
     const std::string url = url_of(part, "video_url", {"fps", "max_frames", "pack", "max_slices"});
-    auto frames = media.video(media.from_data_url(url, path), path, video_sampling(part));
+    auto frames = media.video(media.from_url(url, path), path, video_sampling(part));
     std::ranges::move(frames, std::back_inserter(content));
   } else {
-    bad_field(part.path("type"), "\"{}\" is not known; known are text, image_url, input_audio and video_url",
+    bad_field(part.path("type"), "\"{}\" is not known; known are text, image_url, input_audio, audio_url and video_url",
               type.substr(0, 100));
   }
 }

@@ -22,7 +22,7 @@ void add_part(const Fields& part, MediaReader& media, std::vector<ContentPart>& 
   } else if (type == "input_image") {
     check_fields(part, {{"type", "image_url"}, {"detail"}, {"file_id"}});
     const std::string path = part.path("image_url");
-    content.push_back(media.picture(media.from_data_url(part.required_string("image_url"), path), path));
+    content.push_back(media.picture(media.from_url(part.required_string("image_url"), path), path));
   } else {
     bad_field(part.path("type"), "\"{}\" is not known; known are input_text, output_text and input_image",
               type.substr(0, 100));

@@ -143,7 +143,7 @@ class Server::Api : public HttpApp {
       : options_(options),
         access_(options.access, is_loopback_host(options.http.host)),
         pool_(std::move(models), options.pool),
-        media_(options.media),
+        media_(options.media, options.sources, options.decoder),
         live_(options.live) {
     if (!options.state.folder.empty()) state_.emplace(options.state);
   }

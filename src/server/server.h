@@ -32,6 +32,8 @@ struct ServerOptions {
   PoolOptions pool;                     // of models that are loaded on demand
   StateOptions state;                   // what is kept on disk
   std::optional<ModelChanges> changes;  // whether clients may fetch and delete models
+  MediaSources sources;                   // of media besides the requests themselves
+  std::shared_ptr<MediaDecoder> decoder;  // where media of requests is decoded; null: in this process
 };
 
 /// Before models are loaded: whether the server may listen there. Throws Error refused for an address that other
