@@ -21,6 +21,7 @@ namespace {
 
 constexpr int kStatusMilliseconds = 2000;  // from the end of a file's socket to the word of its process's end
 constexpr size_t kLongestText = 2000;
+constexpr int kMostLogLines = 100;  // of one file
 
 /// posix_spawn's two structures.
 struct SpawnSettings {
@@ -264,6 +265,7 @@ Message FileProcess::receive() {
     Message message = guarded([&] { return channel_.receive(); });
     Unpacker content(message.content);
     if (message.kind == MessageKind::kLog) {
+      if (++log_lines_ > kMostLogLines) fail_confused();
       const auto level = content.take<LogLevel>();
       log_message(level == LogLevel::kWarning ? LogLevel::kWarning : LogLevel::kInfo, harmless(content.take_text()));
     } else if (message.kind == MessageKind::kError) {

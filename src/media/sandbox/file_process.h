@@ -85,6 +85,7 @@ class FileProcess {
   std::chrono::steady_clock::time_point deadline_;
   WorkerProcess::File file_;
   Channel channel_;
+  int log_lines_ = 0;
 };
 
 }  // namespace minicpm::sandbox

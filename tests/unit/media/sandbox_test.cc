@@ -155,7 +155,7 @@ TEST(SandboxTest, WhatADecoderMayNotDoEndsItAlone) {
       {"exec", "by signal 31"},           {"kill", "by signal 31"},
       {"open", "with exit code 40"},      {"write", "with exit code 40"},
       {"execute memory", "exit code 40"}, {"descriptors", "with exit code 40"},
-      {"huge", "sent nonsense"},
+      {"huge", "sent nonsense"},          {"chatter", "sent nonsense"},
   };
   for (const auto& [how, text] : cases) {
     const Failure seen = failure([&] { decode(*decoder, how); });

@@ -9,6 +9,7 @@
 #include <cstdlib>
 #include <string_view>
 
+#include "base/log.h"
 #include "media/sandbox/sandbox.h"
 
 namespace minicpm {
@@ -25,6 +26,10 @@ void misbehave(std::string_view how) {
   if (how == "sleep") poll(nullptr, 0, -1);
   if (how == "crash") *nowhere = 1;
   if (how == "abort") std::abort();
+  if (how == "chatter") {
+    while (true)
+      log_warning("and another thing");
+  }
   if (how == "connect") socket(AF_INET, SOCK_STREAM, 0);
   if (how == "fork") fork();
   if (how == "exec") execl("/bin/true", "true", nullptr);
