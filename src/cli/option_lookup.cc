@@ -52,6 +52,14 @@ bool OptionRow::repeatable() const {
          std::holds_alternative<std::vector<int64_t> Options::*>(field);
 }
 
+bool OptionRow::from_settings() const {
+  const auto* switch_field = std::get_if<bool Options::*>(&field);
+  if (switch_field != nullptr && *switch_field == &Options::help) return false;
+  const auto* text_field = std::get_if<std::string Options::*>(&field);
+  if (text_field != nullptr && *text_field == &Options::settings_file) return false;
+  return std::ranges::any_of(flag_names(), [](std::string_view flag) { return flag.starts_with("--"); });
+}
+
 std::string_view OptionRow::positional() const {
   const std::string_view last = flags.substr(flags.rfind(',') + 1);  // 0 without a comma
   return last.front() == '-' ? std::string_view{} : last;

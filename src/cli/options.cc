@@ -32,8 +32,11 @@ constexpr std::array kOptions = {
               "folder in the Hugging Face layout, GGUF file, or name; several are chosen by the name in a request"},
     OptionRow{"run serve batch inspect plan bench train-check", "--mmproj", "FILE", kModel, &Options::mmproj,
               "projector file of a GGUF model; default: the mmproj*.gguf beside it"},
-    OptionRow{"run serve live transcribe batch plan bench", "--lora", "DIR", kModel, &Options::lora,
+    OptionRow{"run live transcribe batch plan bench", "--lora", "DIR", kModel, &Options::lora,
               "fine-tuned adapter in the layout of PEFT, applied to the model as it is"},
+    OptionRow{"serve", "--lora", "[NAME=]DIR", kModel, &Options::loras,
+              "fine-tuned adapter in the layout of PEFT: DIR for the model itself, NAME=DIR for one more model MODEL:NAME; "
+              "repeatable"},
     OptionRow{"merge", "--lora", "DIR", kModel, &Options::lora, "adapter in the layout of PEFT", kRequired},
     OptionRow{"run serve live transcribe batch bench merge", "--lora-scale", "X", kModel, &Options::lora_scale,
               "strength of the adapter; default: 1, as it was trained"},
@@ -135,6 +138,8 @@ constexpr std::array kOptions = {
               "bits as they are made",
               kRequired},
 
+    OptionRow{"serve", "--config", "FILE", kServer, &Options::settings_file,
+              "take options that are not given here from this file (port = 9000); MINICPM_CONFIG names one, too"},
     OptionRow{"serve", "--host", "ADDRESS", kServer, &Options::host,
               "address to listen on; default: 127.0.0.1, which only this machine reaches; 0.0.0.0 or :: is every one"},
     OptionRow{"serve", "--port", "N", kServer, &Options::port, "default: 8080; 0: any that is free", kFree, 0, 65535},
@@ -157,8 +162,18 @@ constexpr std::array kOptions = {
     OptionRow{"serve", "--state", "DIR", kServer, &Options::state,
               "folder for what the server keeps; default: minicpm/server in $XDG_STATE_HOME or ~/.local/state"},
     OptionRow{"serve", "--no-state", "", kServer, &Options::no_state, "keep nothing: no responses to go on from"},
-    OptionRow{"serve", "--log", "text|json|off", kServer, &Options::log,
+    OptionRow{"serve", "--log,--log-format", "text|json|off", kServer, &Options::log,
               "one line for each request on standard error, without prompts and keys; default: text"},
+    OptionRow{"serve", "--sandbox", "on|off|auto", kServer, &Options::sandbox,
+              "decode the media of requests in processes that can do nothing else; auto: where this machine allows it, "
+              "else the log says why not; default: auto"},
+    OptionRow{"serve", "--allow-url", "", kAccess, &Options::allow_url,
+              "fetch pictures and videos that requests name by http(s) URL, from the public internet only: private and "
+              "local addresses are never asked"},
+    OptionRow{"serve", "--url-port", "N", kAccess, &Options::url_ports,
+              "port that such URLs may name, besides 80 and 443; repeatable", kFree, 1, 65535},
+    OptionRow{"serve", "--media-path", "DIR", kAccess, &Options::media_path,
+              "let requests name files of this folder (file://NAME); symbolic links are not followed"},
     OptionRow{"serve", "--api-key", "KEY", kAccess, &Options::api_keys,
               "requests must bring this key (Authorization: Bearer KEY, or x-api-key: KEY); repeatable; other users of "
               "the machine can see it in the list of processes"},
@@ -422,8 +437,11 @@ constexpr std::array kVerbs = {
         "Several models are told apart by the name in a request: the folder's or file's name.\n"
         "\n"
         "Only this machine can ask, unless --host says otherwise, which needs an --api-key. Nothing is\n"
-        "fetched from the network, and no request can name a file. Ctrl-C (or SIGTERM) takes no more requests\n"
-        "and lets running answers end for five seconds.",
+        "fetched from the network without --allow-url, and no request can name a file without --media-path.\n"
+        "Ctrl-C (or SIGTERM) takes no more requests and lets running answers end for five seconds.\n"
+        "\n"
+        "Options that are not given come from the environment (MINICPM_PORT for --port), then from the file of\n"
+        "--config (port = 9000), which is TOML without tables.",
         "minicpm serve pico\n"
         "minicpm serve model/ other.gguf --port 9000\n"
         "minicpm serve model/ --host 0.0.0.0 --api-key-file keys --tls-cert cert.pem --tls-key key.pem\n"

@@ -94,8 +94,10 @@ struct Options {
   std::vector<std::string> lora_save;
 
   // serve
-  std::vector<std::string> models, api_keys, cors_origins, allowed_hosts;
-  std::string host, api_key_file, tls_certificate, tls_key, log;
+  std::vector<std::string> models, loras, api_keys, cors_origins, allowed_hosts;
+  std::string host, api_key_file, tls_certificate, tls_key, log, sandbox, media_path, settings_file;
+  std::vector<int64_t> url_ports;
+  bool allow_url = false;
   std::optional<int64_t> port, parallel, cache_tokens, live_sessions;
   bool insecure = false, tls_self_signed = false;
 
@@ -130,6 +132,8 @@ struct OptionRow {
 
   bool takes(std::string_view verb) const;
   bool repeatable() const;
+  /// Whether it may come from the environment and a file of settings, with verbs that have --config for one.
+  bool from_settings() const;
   /// The name among the flags that has no dashes, or empty.
   std::string_view positional() const;
   /// The flags one by one, the positional name left out.

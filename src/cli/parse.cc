@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "cli/options.h"
+#include "cli/settings.h"
 
 namespace minicpm::cli {
 namespace {
@@ -167,6 +168,40 @@ void store_media(const CLI::App& app, const Bound& bound, Options& options) {
   }
 }
 
+/// A switch as the environment or a file has it.
+bool read_switch(const OptionRow& row, const std::string& word) {
+  constexpr std::string_view kOn[] = {"true", "on", "yes", "1"}, kOff[] = {"false", "off", "no", "0"};
+  if (std::ranges::find(kOn, word) != std::end(kOn)) return true;
+  if (std::ranges::find(kOff, word) != std::end(kOff)) return false;
+  fail(ErrorCode::kInvalidRequest, "{} must be true or false, but is \"{}\"", display_name(row), word);
+}
+
+void store_setting(const OptionRow& row, const Setting& setting, Options& options) {
+  try {
+    if (row.value.empty() && !read_switch(row, setting.values.front())) return;
+    std::visit(Store{row, setting.values, options}, row.field);
+  } catch (const Error& error) {
+    fail(error.code(), "{}: {}", setting.origin, error.what());
+  }
+}
+
+/// What the command line does not say comes from the environment, then from the file that --config or MINICPM_CONFIG
+/// names, for verbs that have --config for one.
+void store_settings(const Rows& rows, const Bound& bound, Options& options) {
+  const auto is_file = [](const OptionRow* row) {
+    const auto* field = std::get_if<std::string Options::*>(&row->field);
+    return field != nullptr && *field == &Options::settings_file;
+  };
+  if (std::ranges::none_of(rows, is_file) || options.help) return;
+  const char* named = std::getenv("MINICPM_CONFIG");
+  if (options.settings_file.empty() && named != nullptr) options.settings_file = named;
+  const Settings settings(options.settings_file, rows);
+  for (const auto& [row, option] : bound) {
+    if (option->count() > 0 || !row->from_settings()) continue;
+    if (const auto setting = settings.find(*row)) store_setting(*row, *setting, options);
+  }
+}
+
 }  // namespace
 
 Options parse_options(const VerbRow& verb, std::span<const std::string> arguments) {
@@ -203,6 +238,7 @@ Options parse_options(const VerbRow& verb, std::span<const std::string> argument
     std::visit(Store{*row, option->results(), options}, row->field);
   }
   store_media(app, bound, options);
+  store_settings(rows, bound, options);
   if (options.help) return options;
   for (const auto& [row, option] : bound) {
     if (row->required && option->count() == 0) {

@@ -19,6 +19,7 @@
 #include "cli/terminal.h"
 #include "cli/verbs.h"
 #include "hub/store.h"
+#include "media/sandbox/sandbox.h"
 #include "server/certificate.h"
 #include "server/server.h"
 
@@ -91,6 +92,32 @@ void use_own_certificate(const Options& options, server::HttpOptions& http) {
                   one_line(made.certificate.string()), made.fingerprint));
 }
 
+/// Where the media of requests is decoded; null: in this process.
+std::shared_ptr<MediaDecoder> media_decoder(const Options& options) {
+  if (options.sandbox == "off") return nullptr;
+  try {
+    return MediaSandbox::start({.arguments = {std::string(kMediaWorker)}});
+  } catch (const Error& error) {
+    if (options.sandbox == "on") throw;
+    note(fmt::format("minicpm: note: {}; the server's own process decodes them\n", one_line(error.what())));
+    return nullptr;
+  }
+}
+
+server::MediaSources media_sources(const Options& options) {
+  server::MediaSources sources;
+  if (options.allow_url) {
+    sources.urls.emplace();
+    sources.urls->limit_bytes = server::MediaLimits{}.file_bytes;
+    for (const int64_t port : options.url_ports)
+      sources.urls->ports.push_back(static_cast<int>(port));
+  } else if (!options.url_ports.empty()) {
+    fail(ErrorCode::kInvalidRequest, "--url-port goes with --allow-url");
+  }
+  if (!options.media_path.empty()) sources.folder = std::make_shared<server::MediaFolder>(options.media_path);
+  return sources;
+}
+
 server::ServerOptions server_options(const Options& options) {
   server::ServerOptions result;
   if (!options.host.empty()) result.http.host = options.host;
@@ -116,6 +143,8 @@ server::ServerOptions server_options(const Options& options) {
   result.log = [](std::string_view line) { note(one_line(line) + "\n"); };
   result.version = kVersion;
   result.state.folder = state_folder(options);
+  result.sources = media_sources(options);
+  result.decoder = media_decoder(options);
   if (options.keep_alive) {
     result.pool.keep_alive = *options.keep_alive < 0
                                  ? std::nullopt
@@ -163,21 +192,60 @@ void add_stored_models(const Options& options, const server::LiveOptions& live,
   }
 }
 
+/// "NAME=DIR", or only a folder.
+struct NamedAdapter {
+  std::string name, folder;
+};
+
+/// Folders with = in their name can be written as ./a=b: names have no slashes.
+NamedAdapter parse_adapter(const std::string& text) {
+  const size_t equals = text.find('=');
+  if (equals == std::string::npos || text.substr(0, equals).find('/') != std::string::npos) return {"", text};
+  const NamedAdapter adapter{text.substr(0, equals), text.substr(equals + 1)};
+  const bool good = std::ranges::all_of(
+      adapter.name, [](unsigned char c) { return std::isalnum(c) != 0 || c == '-' || c == '_' || c == '.'; });
+  if (!good || adapter.name.empty() || adapter.folder.empty()) {
+    fail(ErrorCode::kInvalidRequest, "--lora {}: expected DIR or NAME=DIR, with a NAME of letters, digits, - _ and .",
+         one_line(text));
+  }
+  return adapter;
+}
+
+/// A model of the command line with its adapters: MODEL, and MODEL:NAME for each that has a name.
+void add_model(const Options& options, const server::LiveOptions& live, std::vector<server::ServedModel>& models) {
+  std::vector<NamedAdapter> adapters;
+  for (const std::string& text : options.loras)
+    adapters.push_back(parse_adapter(text));
+  const auto own = [](const NamedAdapter& adapter) { return adapter.name.empty(); };
+  if (std::ranges::count_if(adapters, own) > 1) {
+    fail(ErrorCode::kInvalidRequest, "--lora: only one adapter can go without a name; write NAME=DIR for others");
+  }
+  if (std::ranges::none_of(adapters, own)) adapters.insert(adapters.begin(), NamedAdapter{});
+  std::ranges::stable_partition(adapters, own);
+  for (const NamedAdapter& adapter : adapters) {
+    Options one = options;
+    one.lora = adapter.folder;
+    if (one.lora.empty() && adapters.size() > 1) one.lora_scale.reset();  // it is for the others
+    const ModelSpec spec = model_spec(one);
+    const EngineOptions settings = serving_engine(one, spec, live);
+    models.push_back(options.keep_alive ? server::describe_served_model(spec, settings)
+                                        : server::load_served_model(spec, settings));
+    if (!adapter.name.empty()) models.back().name += ":" + adapter.name;
+  }
+}
+
 std::vector<server::ServedModel> load_models(const Options& options, const server::LiveOptions& live) {
   if (options.models.empty() && !options.store && !options.allow_pull) {
     fail(ErrorCode::kInvalidRequest, "serve needs a MODEL, or --store; see `minicpm help serve`");
   }
-  if (options.models.size() > 1 && !(options.mmproj.empty() && options.lora.empty() && options.draft.empty())) {
+  if (options.models.size() > 1 && !(options.mmproj.empty() && options.loras.empty() && options.draft.empty())) {
     fail(ErrorCode::kInvalidRequest, "--mmproj, --lora and --draft go with a single model");
   }
   std::vector<server::ServedModel> models;
   for (const std::string& model : options.models) {
     Options one = options;
     one.model = model;
-    const ModelSpec spec = model_spec(one);
-    const EngineOptions settings = serving_engine(options, spec, live);
-    models.push_back(options.keep_alive ? server::describe_served_model(spec, settings)
-                                        : server::load_served_model(spec, settings));
+    add_model(one, live, models);
   }
   if (options.store) add_stored_models(options, live, models);
   if (models.empty() && !options.allow_pull)

@@ -94,6 +94,64 @@ TEST(ServeTest, WrongUsageIsOneSentence) {
   refused({"pico", "--state", folder}, 2, "exclude each other");
   refused({"pico", "pico", "--port", "0"}, 2, "both be called");
   refused({"pico", "pico:q8_0", "--mmproj", "x"}, 2, "single model");
+  refused({"pico", "--lora", "x", "--lora", "y"}, 2, "only one adapter");
+  refused({"pico", "--lora", "a b=x"}, 2, "NAME=DIR");
+  refused({"pico", "--url-port", "8080"}, 2, "--allow-url");
+  refused({"pico", "--media-path", "/missing"}, 3, "/missing");
+  refused({"pico", "--config", "/missing"}, 3, "/missing");
+  std::filesystem::remove_all(folder);
+}
+
+TEST(ServeTest, SettingsComeFromTheCommandLineThenTheEnvironmentThenAFile) {
+  const auto folder = std::filesystem::temp_directory_path() / ("minicpm-settings-" + std::to_string(getpid()));
+  std::filesystem::create_directory(folder);
+  const std::string file = folder / "minicpm.toml";
+  const auto refused = [&](const std::string& text, std::vector<std::string> words,
+                           std::vector<std::pair<std::string, std::string>> env, const std::string& sentence) {
+    std::ofstream(file) << text;
+    words.insert(words.begin(), {"serve", "pico"});
+    env.insert(env.end(), models().begin(), models().end());
+    const Outcome outcome = e2e::minicpm(words, {.env = env});
+    EXPECT_NE(outcome.exit_code, 0);
+    EXPECT_THAT(outcome.err, HasSubstr(sentence));
+  };
+  // A bad address tells whose word counted.
+  const std::string text = "host = \"file.invalid\"\nport = 0\ninsecure = true\n";
+  refused(text, {"--config", file}, {}, "file.invalid");
+  refused(text, {}, {{"MINICPM_CONFIG", file}}, "file.invalid");
+  refused(text, {"--config", file}, {{"MINICPM_HOST", "variable.invalid"}}, "variable.invalid");
+  refused(text, {"--config", file, "--host", "flag.invalid"}, {{"MINICPM_HOST", "variable.invalid"}}, "flag.invalid");
+  refused("", {"--insecure"}, {{"MINICPM_HOST", "variable.invalid"}}, "variable.invalid");
+  // Switches and lists.
+  refused(text, {"--config", file}, {{"MINICPM_INSECURE", "false"}}, "--api-key");
+  refused("api-key = [\"long enough\", \"short\"]", {"--config", file}, {}, "chmod 600");
+  chmod(file.c_str(), 0600);
+  refused("api-key = [\"long enough\", \"short\"]", {"--config", file}, {}, "API key has 5 characters");
+  refused("", {}, {{"MINICPM_API_KEY", "long enough,short"}}, "API key has 5 characters");
+  // What is wrong is named with its place.
+  refused("\nport = 70000", {"--config", file}, {}, file + ":2: --port must be between");
+  refused("", {}, {{"MINICPM_PORT", "x"}}, "MINICPM_PORT: --port needs a whole number");
+  refused("prot = 1", {"--config", file}, {}, file + ":1: prot is no option; did you mean port?");
+  refused("insecure = 5", {"--config", file}, {}, "--insecure must be true or false");
+  refused("port = [1]", {"--config", file}, {}, "takes one value, not an array");
+  refused("sandbox = \"maybe\"", {"--config", file}, {}, "--sandbox must be one of on|off|auto");
+  refused("config = \"x\"", {"--config", file}, {}, "config is no option");
+  std::filesystem::remove_all(folder);
+}
+
+TEST(ServeTest, AFileOfSettingsIsEnough) {
+  const auto folder = std::filesystem::temp_directory_path() / ("minicpm-file-" + std::to_string(getpid()));
+  std::filesystem::create_directory(folder);
+  const std::string file = folder / "minicpm.toml";
+  std::ofstream(file) << "threads = 1\nlog-format = \"json\"\nsandbox = \"on\"\n";
+  Terminal program({"serve", "pico", "--port", "0", "--config", file}, models());
+  ASSERT_TRUE(program.wait_for("is ready")) << program.screen();
+  ASSERT_TRUE(program.wait_for("\n"));
+  const Json body = openai_question({image_part(asset("word.png")), text_part("Read the text.")});
+  EXPECT_EQ(openai_text(post(port_of(program.screen()), "/v1/chat/completions", body)), "HAPPINESS");
+  EXPECT_TRUE(program.wait_for("\"status\":200")) << program.screen();
+  program.type("\x03");
+  EXPECT_EQ(program.wait_exit(), 0) << program.screen();
   std::filesystem::remove_all(folder);
 }
 
