@@ -3,13 +3,17 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
 
 #include "base/error.h"
+#include "base/machine.h"
+#include "base/parallel.h"
 
 namespace minicpm {
 namespace {
@@ -38,9 +42,46 @@ class FileDescriptor {
   fail(code, "{}: cannot {}: {}", path, action, std::strerror(error));
 }
 
+// Magic numbers of statfs(2) for what a network or another process serves: AFS, Ceph, CIFS, Coda, FUSE, NCP, NFS, SMB,
+// SMB2, 9P.
+constexpr uint32_t kServedFileSystems[] = {0x5346414f, 0x00c36400, 0xff534d42, 0x73757245, 0x65735546,
+                                           0x0000564c, 0x00006969, 0x0000517b, 0xfe534d42, 0x01021997};
+
+bool is_served(const std::filesystem::path& path) {
+  struct statfs status {};
+  if (::statfs(path.c_str(), &status) != 0) return false;
+  return std::ranges::find(kServedFileSystems, static_cast<uint32_t>(status.f_type)) != std::end(kServedFileSystems);
+}
+
+bool fits_in_memory(uint64_t bytes) {
+  const int64_t available = machine_memory().available_bytes;
+  return available == 0 || bytes <= static_cast<uint64_t>(available);  // 0: unknown
+}
+
+/// One thread's part of a file. What was read is dropped from the system's cache, where it would be a second copy.
+void read_part(int fd, const std::string& path, std::byte* data, int64_t first, int64_t last) {
+  constexpr int64_t kPiece = 8 << 20;
+  while (first < last) {
+    const ssize_t n = ::pread(fd, data + first, static_cast<size_t>(std::min(kPiece, last - first)), first);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) fail_errno(path, "read the file", errno);
+    if (n == 0) fail(ErrorCode::kIo, "{}: became shorter while it was read", path);
+    ::posix_fadvise(fd, first, n, POSIX_FADV_DONTNEED);
+    first += n;
+  }
+}
+
 }  // namespace
 
-std::shared_ptr<const FileMap> FileMap::open(const std::filesystem::path& path) {
+FileAccess choose_file_access(const std::filesystem::path& path, FileAccess wanted) {
+  if (wanted != FileAccess::kAuto) return wanted;
+  if (!is_served(path)) return FileAccess::kMap;
+  std::error_code error;
+  const uintmax_t size = std::filesystem::file_size(path, error);
+  return error || fits_in_memory(size) ? FileAccess::kRead : FileAccess::kMap;
+}
+
+std::shared_ptr<const FileMap> FileMap::open(const std::filesystem::path& path, FileAccess access) {
   // O_NONBLOCK keeps a FIFO from blocking the open; anything but a regular file is refused below.
   const FileDescriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (fd.get() < 0) fail_errno(path.string(), "open the file", errno);
@@ -48,13 +89,31 @@ std::shared_ptr<const FileMap> FileMap::open(const std::filesystem::path& path) 
   if (::fstat(fd.get(), &status) != 0) fail_errno(path.string(), "read the file's size", errno);
   if (!S_ISREG(status.st_mode)) fail(ErrorCode::kIo, "{}: is not a regular file", path.string());
   const auto size = static_cast<size_t>(status.st_size);
-  const std::byte* data = nullptr;
-  if (size > 0) {
-    void* address = ::mmap(nullptr, size, PROT_READ, MAP_SHARED, fd.get(), 0);
-    if (address == MAP_FAILED) fail_errno(path.string(), "map the file", errno);
-    data = static_cast<const std::byte*>(address);
+  if (size == 0) return std::shared_ptr<const FileMap>(new FileMap(path.string(), nullptr, 0));
+  if (choose_file_access(path, access) == FileAccess::kRead) return read(fd.get(), path.string(), size);
+  void* address = ::mmap(nullptr, size, PROT_READ, MAP_SHARED, fd.get(), 0);
+  if (address == MAP_FAILED) fail_errno(path.string(), "map the file", errno);
+  return std::shared_ptr<const FileMap>(new FileMap(path.string(), static_cast<const std::byte*>(address), size));
+}
+
+std::shared_ptr<const FileMap> FileMap::read(int fd, const std::string& path, size_t size) {
+  void* address = MAP_FAILED;
+  if (fits_in_memory(size)) {
+    address = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   }
-  return std::shared_ptr<const FileMap>(new FileMap(path.string(), data, size));
+  if (address == MAP_FAILED) {
+    fail(ErrorCode::kOutOfMemory, "{}: its {} bytes do not fit into the memory that is free; mapped files need less",
+         path, size);
+  }
+  auto* data = static_cast<std::byte*>(address);
+  const std::shared_ptr<const FileMap> map(new FileMap(path, data, size));  // owns the memory from here on
+  advise_large_pages(data, size);
+  constexpr int64_t kBytesPerThread = 16 << 20;
+  const auto bytes = static_cast<int64_t>(size);
+  for_parts(bytes, threads_for(bytes, kBytesPerThread),
+            [&](int64_t first, int64_t last) { read_part(fd, path, data, first, last); });
+  ::mprotect(address, size, PROT_READ);  // as a mapped file: nothing may change it
+  return map;
 }
 
 FileMap::~FileMap() {

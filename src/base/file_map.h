@@ -1,4 +1,4 @@
-// Read-only memory mapping of a regular file.
+// The bytes of a regular file, read-only: mapped, or read into memory.
 #pragma once
 
 #include <cstddef>
@@ -9,10 +9,23 @@
 
 namespace minicpm {
 
+enum class FileAccess {
+  kMap,   // pages come from the system's file cache when they are touched, and the system may take them back
+  kRead,  // read at once by all processors into memory of this process, in large pages, and dropped from that cache
+  kAuto,  // see choose_file_access
+};
+
+/// What kAuto becomes: kRead for files of a file system that another machine or process serves, if they fit into the
+/// memory that is free, since there a page that was taken back costs a journey, and a file that is cut short or a
+/// server that is gone ends the process; otherwise kMap, with which programs start at once and share what they read.
+/// `path` may be a folder; the size of what is in it does not count then. Other values stay as they are.
+FileAccess choose_file_access(const std::filesystem::path& path, FileAccess wanted);
+
 class FileMap {
  public:
-  /// Maps the whole file. Throws Error: not_found (no such file), io (unreadable, or not a regular file).
-  static std::shared_ptr<const FileMap> open(const std::filesystem::path& path);
+  /// The whole file. Throws Error: not_found (no such file), io (unreadable, or not a regular file), and with kRead
+  /// out_of_memory when it does not fit into the memory that is free.
+  static std::shared_ptr<const FileMap> open(const std::filesystem::path& path, FileAccess access = FileAccess::kMap);
   ~FileMap();
   FileMap(const FileMap&) = delete;
   FileMap& operator=(const FileMap&) = delete;
@@ -22,6 +35,8 @@ class FileMap {
   const std::string& path() const { return path_; }
 
  private:
+  static std::shared_ptr<const FileMap> read(int fd, const std::string& path, size_t size);
+
   FileMap(std::string path, const std::byte* data, size_t size) : path_(std::move(path)), data_(data), size_(size) {}
   std::string path_;
   const std::byte* data_;

@@ -1,6 +1,7 @@
 // Facts about the machine.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 
@@ -19,5 +20,10 @@ std::string processor_name();
 int64_t anonymous_rss_bytes();
 /// Highest resident size of this process so far.
 int64_t peak_rss_bytes();
+/// Makes peak_rss_bytes count from now on, where the system lets it.
+void forget_peak_rss();
+
+/// Asks for large pages where untouched anonymous memory is touched later. Only a hint: it may do nothing.
+void advise_large_pages(void* memory, size_t bytes);
 
 }  // namespace minicpm

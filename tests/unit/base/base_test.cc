@@ -4,7 +4,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
+#include <cstring>
 #include <filesystem>
 #include <numeric>
 
@@ -12,6 +14,8 @@
 #include "base/checked.h"
 #include "base/file_map.h"
 #include "base/json.h"
+#include "base/machine.h"
+#include "base/parallel.h"
 #include "base/thread_pool.h"
 
 namespace minicpm {
@@ -128,6 +132,70 @@ TEST_F(Files, OddPathsAreOneSentence) {
 TEST_F(Files, EmptyFilesCanBeMapped) {
   write_file_atomically(folder_ / "empty", "");
   EXPECT_EQ(FileMap::open(folder_ / "empty")->size(), 0u);
+  EXPECT_EQ(FileMap::open(folder_ / "empty", FileAccess::kRead)->size(), 0u);
+}
+
+TEST_F(Files, AreTheSameMappedAndRead) {
+  // Parts of several threads, none of them a round number of pages.
+  std::string content(size_t{33} << 20 | 1234, '\0');
+  uint32_t state = 1;
+  for (char& byte : content)
+    byte = static_cast<char>((state = state * 1664525 + 1013904223) >> 24);
+  const auto file = folder_ / "large";
+  write_file_atomically(file, content);
+  const auto mapped = FileMap::open(file), read = FileMap::open(file, FileAccess::kRead);
+  write_file_atomically(file, "another file of that name");
+  for (const auto& map : {mapped, read}) {
+    ASSERT_EQ(map->size(), content.size());
+    EXPECT_EQ(std::memcmp(map->bytes().data(), content.data(), content.size()), 0);
+  }
+}
+
+TEST_F(Files, OfLocalDisksAreMappedByDefault) {
+  write_file_atomically(folder_ / "a", "x");
+  EXPECT_EQ(choose_file_access(folder_ / "a", FileAccess::kRead), FileAccess::kRead);
+  EXPECT_EQ(choose_file_access(folder_ / "a", FileAccess::kMap), FileAccess::kMap);
+  EXPECT_EQ(choose_file_access("/proc/self/maps", FileAccess::kAuto), FileAccess::kMap);
+  EXPECT_EQ(choose_file_access(folder_ / "none", FileAccess::kAuto), FileAccess::kMap);
+}
+
+TEST(ForParts, CoversEachNumberOnce) {
+  for (const int64_t count : {0, 1, 2, 7, 100}) {
+    for (const int64_t parts : {1, 2, 3, 8, 200}) {
+      std::vector<std::atomic<int>> seen(static_cast<size_t>(count));
+      for_parts(count, parts, [&](int64_t first, int64_t last) {
+        EXPECT_LT(first, last);
+        for (int64_t i = first; i < last; ++i)
+          ++seen[static_cast<size_t>(i)];
+      });
+      EXPECT_TRUE(std::ranges::all_of(seen, [](int times) { return times == 1; })) << count << " in " << parts;
+    }
+  }
+}
+
+TEST(ForParts, ThrowsWhatTheFirstFailingPartThrew) {
+  std::atomic<int> done = 0;
+  const Error error = error_of([&] {
+    for_parts(6, 3, [&](int64_t first, int64_t) {
+      ++done;
+      if (first > 0) fail(ErrorCode::kIo, "part from {}", first);
+    });
+  });
+  EXPECT_STREQ(error.what(), "part from 2");
+  EXPECT_EQ(done, 3);
+}
+
+TEST(Machine, PeakOfMemoryCountsFromWhereItIsForgotten) {
+  constexpr size_t kBytes = size_t{64} << 20;
+  {
+    std::vector<char> large(kBytes);
+    advise_large_pages(large.data(), large.size());  // changes nothing
+    EXPECT_EQ(std::ranges::count(large, '\0'), static_cast<int64_t>(kBytes));
+  }
+  const int64_t before = peak_rss_bytes();
+  EXPECT_GE(before, static_cast<int64_t>(kBytes));
+  forget_peak_rss();
+  EXPECT_LE(peak_rss_bytes(), before);  // some systems do not forget
 }
 
 TEST(JsonObjects, NameFileAndKey) {
