@@ -148,11 +148,8 @@ SliceConfig Processor::slice_config(std::optional<int> max_slices) const {
 std::shared_ptr<MediaItem> Processor::make_item(const ContentPart& part, const SliceConfig& config) const {
   auto item = std::make_shared<MediaItem>();
   std::vector<std::vector<Patches>> frames;
-  for (const auto& image : part.images) {
-    frames.emplace_back();
-    for (const Image& slice : slice_image(*image, config))
-      frames.back().push_back(make_patches(slice, config));
-  }
+  for (const auto& image : part.images)
+    frames.push_back(make_patches(slice_image(*image, config), config));
   const size_t slices = frames.front().size();
   for (size_t f = 1; f < frames.size(); ++f) {
     if (frames[f].size() < slices) {

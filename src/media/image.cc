@@ -8,6 +8,7 @@
 #include "base/checked.h"
 #include "base/error.h"
 #include "base/file_map.h"
+#include "base/machine.h"
 #include "media/decoders.h"
 
 namespace minicpm {
@@ -113,7 +114,10 @@ Image allocate_image(const ImageFile& file, uint64_t width, uint64_t height) {
          height, limit);
   }
   Image image{static_cast<int>(width), static_cast<int>(height), {}};
-  image.rgb.resize(static_cast<size_t>(*pixels) * 3);
+  const size_t bytes = static_cast<size_t>(*pixels) * 3;
+  image.rgb.reserve(bytes);
+  advise_large_pages(image.rgb.data(), bytes);  // before they are touched: a photograph has thousands of small ones
+  image.rgb.resize(bytes);
   return image;
 }
 

@@ -1,6 +1,6 @@
 // JPEG through libjpeg-turbo, with the settings of Pillow: accurate integer DCT, smooth ("fancy") upsampling, colours
 // converted by the library. Like Pillow we show damaged data as far as the library can read it, but refuse a file that
-// ends early.
+// ends early. Large pictures are read by two threads, each with a reader of its own.
 #include <algorithm>
 #include <csetjmp>
 #include <cstdio>  // jpeglib.h needs FILE
@@ -10,6 +10,8 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "base/parallel.h"
+#include "base/thread_pool.h"
 #include "media/decoders.h"
 
 namespace minicpm {
@@ -111,6 +113,14 @@ class JpegReader {
     return jpeg_read_scanlines(&info_, &row, 1) == 1 ? Outcome::kOk : Outcome::kEndsEarly;
   }
 
+  /// The next rows are decoded no further than it takes to find the row behind them. At the data's end nothing happens,
+  /// which the next read_row tells.
+  Outcome skip_rows(int count) {
+    if (setjmp(errors_.escape)) return Outcome::kFailed;
+    const auto rows = static_cast<JDIMENSION>(count);
+    return jpeg_skip_scanlines(&info_, rows) == rows ? Outcome::kOk : Outcome::kEndsEarly;
+  }
+
   Outcome finish() {
     if (setjmp(errors_.escape)) return Outcome::kFailed;
     jpeg_finish_decompress(&info_);  // without the end mark it waits for more data, but every row is there
@@ -118,6 +128,7 @@ class JpegReader {
   }
 
   const jpeg_decompress_struct& info() const { return info_; }
+  bool has_several_scans() { return jpeg_has_multiple_scans(&info_); }
   const char* message() const { return errors_.message; }
   bool has_warnings() const { return errors_.base.num_warnings > 0; }
 
@@ -156,23 +167,68 @@ void convert_inverted_cmyk(const uint8_t* cmyk, int width, uint8_t* out) {
   }
 }
 
-void decode_rows(const ImageFile& file, JpegReader& reader, Image* image) {
-  const ColorTable grey = ColorTable::grey();
-  std::vector<uint8_t> cmyk;
-  J_COLOR_SPACE space = JCS_RGB;
-  if (reader.info().num_components == 1) space = JCS_GRAYSCALE;
-  if (reader.info().num_components == 4) {
-    space = JCS_CMYK;
-    cmyk.resize(static_cast<size_t>(image->width) * 4);
+/// What stands between the library's samples and the rows of a picture.
+class RowConverter {
+ public:
+  RowConverter(const JpegReader& reader, int width) : width_(width) {
+    if (reader.info().num_components == 1) space_ = JCS_GRAYSCALE;
+    if (reader.info().num_components != 4) return;
+    space_ = JCS_CMYK;
+    cmyk_.resize(static_cast<size_t>(width) * 4);
   }
-  require(reader.start(space), file, reader);
-  for (int y = 0; y < image->height; ++y) {
-    uint8_t* row = image->rgb.data() + static_cast<size_t>(y) * image->width * 3;
-    require(reader.read_row(space == JCS_CMYK ? cmyk.data() : row), file, reader);
-    if (space == JCS_GRAYSCALE) expand_indices(row, grey, image->width, row);
-    if (space == JCS_CMYK) convert_inverted_cmyk(cmyk.data(), image->width, row);
+
+  J_COLOR_SPACE space() const { return space_; }
+
+  Outcome read_row(JpegReader& reader, uint8_t* row) {
+    const Outcome outcome = reader.read_row(space_ == JCS_CMYK ? cmyk_.data() : row);
+    if (outcome != Outcome::kOk) return outcome;
+    if (space_ == JCS_GRAYSCALE) expand_indices(row, grey_, width_, row);
+    if (space_ == JCS_CMYK) convert_inverted_cmyk(cmyk_.data(), width_, row);
+    return outcome;
   }
-  require(reader.finish(), file, reader);
+
+ private:
+  int width_;
+  J_COLOR_SPACE space_ = JCS_RGB;
+  ColorTable grey_ = ColorTable::grey();
+  std::vector<uint8_t> cmyk_;
+};
+
+/// Rows [first, last) into `image`.
+Outcome read_rows(JpegReader& reader, int first, int last, Image* image) {
+  RowConverter converter(reader, image->width);
+  Outcome outcome = reader.start(converter.space());
+  if (outcome == Outcome::kOk && first > 0) outcome = reader.skip_rows(first);
+  for (int y = first; outcome == Outcome::kOk && y < last; ++y)
+    outcome = converter.read_row(reader, image->rgb.data() + static_cast<size_t>(y) * image->width * 3);
+  if (outcome == Outcome::kOk && last == image->height) outcome = reader.finish();
+  return outcome;
+}
+
+// Rows that are skipped still have their Huffman codes read, which takes about as long as all that follows: with the
+// first reader doing this share of the rows, both take the same time.
+constexpr double kFirstShare = 0.7;
+constexpr int64_t kPixelsForTwo = 1 << 20;
+constexpr int kSplitRows = 16;  // the tallest row of blocks
+
+bool is_worth_two(JpegReader& reader, const Image& image) {
+  // Progressive pictures have to be read to the end before any row is known.
+  return usable_processors() > 1 && int64_t{image.width} * image.height >= kPixelsForTwo &&
+         image.height >= 4 * kSplitRows && !reader.has_several_scans();
+}
+
+/// Reads the upper rows while a second reader reads the lower ones. False if anything was wrong, when it is for one
+/// reader alone to say what, or to show what can be shown.
+bool read_with_two(const ImageFile& file, Image* image) {
+  const int middle = static_cast<int>(image->height * kFirstShare) / kSplitRows * kSplitRows;
+  const int rows[] = {0, middle, image->height};
+  bool is_good[2] = {};
+  for_parts(2, 2, [&](int64_t part, int64_t) {
+    JpegReader reader(file);
+    is_good[part] = reader.read_header() == Outcome::kOk &&
+                    read_rows(reader, rows[part], rows[part + 1], image) == Outcome::kOk && !reader.has_warnings();
+  });
+  return is_good[0] && is_good[1];
 }
 
 }  // namespace
@@ -186,7 +242,8 @@ DecodedFile decode_jpeg(const ImageFile& file) {
   }
   DecodedFile result{allocate_image(file, reader.info().image_width, reader.info().image_height),
                      find_exif(reader.info())};
-  decode_rows(file, reader, &result.image);
+  if (is_worth_two(reader, result.image) && read_with_two(file, &result.image)) return result;
+  require(read_rows(reader, 0, result.image.height, &result.image), file, reader);
   if (reader.has_warnings()) log_warning("{}: the JPEG data is damaged: {}", file.name, reader.message());
   return result;
 }

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "base/error.h"
+#include "base/parallel.h"
 
 namespace minicpm {
 namespace {
@@ -122,10 +123,11 @@ SlicePlan plan_slices(Size image, const SliceConfig& config) {
 
 std::vector<Image> slice_image(const Image& image, const SliceConfig& config) {
   const SlicePlan plan = plan_slices({image.width, image.height}, config);
-  std::vector<Image> slices;
-  slices.push_back(resize_bicubic(image, plan.overview.width, plan.overview.height));
+  const Size sizes[] = {plan.overview, plan.refined};
+  std::vector<Image> slices = resize_bicubic(image, std::span(sizes).first(plan.grid ? 2 : 1));
   if (!plan.grid) return slices;
-  const Image refined = resize_bicubic(image, plan.refined.width, plan.refined.height);
+  const Image refined = std::move(slices.back());
+  slices.pop_back();
   for (int row = 0; row < plan.grid->rows; ++row) {
     for (int col = 0; col < plan.grid->cols; ++col) {
       slices.push_back(
@@ -159,6 +161,20 @@ Patches make_patches(const Image& slice, const SliceConfig& config) {
       }
     }
   }
+  return result;
+}
+
+std::vector<Patches> make_patches(std::span<const Image> slices, const SliceConfig& config) {
+  constexpr int64_t kPixelsPerThread = 1 << 18;
+  int64_t pixels = 0;
+  for (const Image& slice : slices)
+    pixels += int64_t{slice.width} * slice.height;
+  std::vector<Patches> result(slices.size());
+  for_parts(static_cast<int64_t>(slices.size()), threads_for(pixels, kPixelsPerThread),
+            [&](int64_t first, int64_t last) {
+              for (int64_t i = first; i < last; ++i)
+                result[i] = make_patches(slices[i], config);
+            });
   return result;
 }
 

@@ -19,12 +19,6 @@ struct SliceConfig {
   float std[3] = {0.5f, 0.5f, 0.5f};
 };
 
-struct Size {
-  int width = 0;
-  int height = 0;
-  bool operator==(const Size&) const = default;
-};
-
 struct Grid {
   int cols = 0;
   int rows = 0;
@@ -60,6 +54,8 @@ struct Patches {
 };
 /// Requires sides that are multiples of the patch size, as those of slice_image.
 Patches make_patches(const Image& slice, const SliceConfig& config);
+/// Of several slices, side by side on threads.
+std::vector<Patches> make_patches(std::span<const Image> slices, const SliceConfig& config);
 
 /// The reference processor's layout of the same numbers: [3, patch, h * w * patch], where patch n takes the columns
 /// [n * patch, (n + 1) * patch).

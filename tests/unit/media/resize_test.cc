@@ -62,6 +62,27 @@ TEST(Resize, StaysWithinRoundingOfTheDefinition) {
   }
 }
 
+TEST(Resize, MakesSeveralSizesAtOnce) {
+  std::mt19937 random(8);
+  for (int round = 0; round < 30; ++round) {
+    // The last ones are large enough for several threads.
+    const int most = round < 26 ? 90 : 1300;
+    const Image image = noise_image(1 + random() % most, 1 + random() % most, random());
+    std::vector<Size> sizes = {{image.width, image.height}, {image.width, 17}, {19, image.height}};
+    for (int i = 0; i < 3; ++i)
+      sizes.push_back({static_cast<int>(1 + random() % 90), static_cast<int>(1 + random() % 90)});
+    const std::vector<Image> resized = resize_bicubic(image, sizes);
+    ASSERT_EQ(resized.size(), sizes.size());
+    for (size_t i = 0; i < sizes.size(); ++i) {
+      const Image alone = resize_bicubic(image, sizes[i].width, sizes[i].height);
+      ASSERT_EQ(resized[i].width, sizes[i].width);
+      ASSERT_EQ(resized[i].height, sizes[i].height);
+      EXPECT_TRUE(resized[i].rgb == alone.rgb) << sizes[i].width << "x" << sizes[i].height;
+    }
+  }
+  EXPECT_TRUE(resize_bicubic(noise_image(3, 3, 1), std::span<const Size>()).empty());
+}
+
 TEST(Resize, EqualsPillow) {
   // Made from the noise below by Pillow 9.4's resize(size, BICUBIC).
   struct Row {
