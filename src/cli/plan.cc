@@ -15,7 +15,7 @@ void print_table(const MemoryPlan& plan, int64_t available_bytes) {
   const auto line = [](std::string_view name, int64_t bytes, std::string_view remark) {
     print(fmt::format("{:<14}{:>12}{}{}\n", name, bytes_text(bytes), remark.empty() ? "" : "  ", remark));
   };
-  line("weights", plan.weights_bytes, "mapped from the files");
+  line("weights", plan.weights_bytes, plan.weights_mapped ? "mapped from the files" : "read from the files");
   line("converted", plan.converted_bytes, "norms, biases and tables in f32");
   line("KV cache", plan.kv_bytes, fmt::format("{} tokens of context", plan.context_tokens));
   line("activations", plan.activations_bytes, "estimated peak");
@@ -34,6 +34,7 @@ int run_plan(const Options& options) {
     print_json({{"model", options.model},
                 {"context_tokens", plan.context_tokens},
                 {"weights_bytes", plan.weights_bytes},
+                {"weights_mapped", plan.weights_mapped},
                 {"converted_bytes", plan.converted_bytes},
                 {"kv_bytes", plan.kv_bytes},
                 {"activations_bytes", plan.activations_bytes},

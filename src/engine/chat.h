@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "backend/registry.h"
+#include "base/file_map.h"
 #include "base/json.h"
 #include "engine/sampler.h"
 #include "media/image.h"
@@ -46,6 +47,7 @@ struct EngineOptions {
   Precision media_precision = Precision::kHalf;  // of towers and encoders, unless precision is exact
   ImageLimits image_limits;
   DraftOptions drafts;
+  FileAccess weight_access = FileAccess::kAuto;
   int64_t media_cache_bytes = 256ll << 20;  // of encoded pictures and sounds, so that they are encoded once
 };
 
@@ -167,7 +169,8 @@ using OnDelta = std::function<void(const TextDelta&)>;
 
 /// What the memory plan of a model says, in bytes.
 struct MemoryPlan {
-  int64_t weights_bytes = 0;      // mapped from the files
+  int64_t weights_bytes = 0;      // in the files
+  bool weights_mapped = true;     // if not, they are read into memory, which the system cannot take back
   int64_t converted_bytes = 0;    // norms, biases and tables held in f32
   int64_t kv_bytes = 0;           // for context_tokens
   int64_t activations_bytes = 0;  // estimated peak, vision included

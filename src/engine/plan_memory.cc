@@ -1,10 +1,12 @@
 // What a model will need, from headers alone.
 #include <algorithm>
+#include <initializer_list>
 
 #include "engine/chat.h"
 #include "engine/kv_cache.h"
 #include "io/gguf.h"
 #include "io/safetensors.h"
+#include "io/tensor_table.h"
 #include "models/lora.h"
 #include "models/model_config.h"
 
@@ -30,6 +32,18 @@ void add_weights(const ModelConfig& config, const WeightSource& language, const 
     } else {
       plan.weights_bytes += row_bytes(stored->view.dtype, spec.numel());
     }
+  }
+}
+
+/// Files that are read into memory lie there whole, with the tensors that are converted and those that nobody asks for.
+void count_what_is_read(std::initializer_list<const WeightSource*> sources, FileAccess access, MemoryPlan& plan) {
+  plan.weights_mapped = access == FileAccess::kMap;
+  if (plan.weights_mapped) return;
+  plan.weights_bytes = 0;
+  for (const WeightSource* source : sources) {
+    if (source == nullptr) continue;
+    for (const StoredTensor& tensor : source->tensors())
+      plan.weights_bytes += stored_bytes(tensor.view);
   }
 }
 
@@ -68,12 +82,14 @@ MemoryPlan plan_memory(const ModelSpec& spec, const EngineOptions& options) {
                             std::filesystem::exists(preprocessor) ? preprocessor : std::filesystem::path());
     const auto weights = open_safetensors_folder(files.folder);
     add_weights(config, *weights, nullptr, plan);
+    count_what_is_read({weights.get()}, choose_file_access(files.folder, options.weight_access), plan);
   } else {
     const auto language = GgufFile::open(files.gguf);
     std::unique_ptr<GgufFile> projector;
     if (!files.mmproj.empty()) projector = GgufFile::open(files.mmproj);
     config = read_gguf_config(*language, projector.get());
     add_weights(config, *language, projector.get(), plan);
+    count_what_is_read({language.get(), projector.get()}, choose_file_access(files.gguf, options.weight_access), plan);
   }
   if (!spec.lora.empty()) {
     const auto lora = Lora::open(spec.lora, spec.lora_scale);

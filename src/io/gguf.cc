@@ -5,7 +5,6 @@
 #include <unordered_map>
 
 #include "base/error.h"
-#include "base/file_map.h"
 #include "io/gguf_parse.h"
 #include "io/tensor_table.h"
 
@@ -105,9 +104,9 @@ std::optional<T> to_optional(const T* value) {
 
 }  // namespace
 
-std::unique_ptr<GgufFile> GgufFile::open(const std::filesystem::path& file) {
+std::unique_ptr<GgufFile> GgufFile::open(const std::filesystem::path& file, FileAccess access) {
   const std::string path = file.string();
-  std::vector<std::shared_ptr<const FileMap>> maps = {FileMap::open(file)};
+  std::vector<std::shared_ptr<const FileMap>> maps = {FileMap::open(file, access)};
   gguf::ParsedFile first = gguf::parse(maps[0]->bytes(), path);
   std::vector<StoredTensor> tensors = std::move(first.tensors);
 
@@ -119,7 +118,7 @@ std::unique_ptr<GgufFile> GgufFile::open(const std::filesystem::path& file) {
     const std::string prefix = part_prefix(path, split_value(first, kSplitNumberKey, path).value_or(-1), count);
     for (int64_t number = 1; number < count; ++number) {
       const std::string part_path = prefix + part_suffix(number, count);
-      maps.push_back(FileMap::open(part_path));
+      maps.push_back(FileMap::open(part_path, access));
       gguf::ParsedFile part = gguf::parse(maps.back()->bytes(), part_path);
       check_part(part, part_path, number, count);
       std::move(part.tensors.begin(), part.tensors.end(), std::back_inserter(tensors));

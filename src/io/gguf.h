@@ -12,6 +12,7 @@
 #include <variant>
 #include <vector>
 
+#include "base/file_map.h"
 #include "io/tensor_to_write.h"
 #include "io/weight_source.h"
 
@@ -29,8 +30,8 @@ struct GgufValue {
 class GgufFile : public WeightSource {
  public:
   /// Opens one file, or all parts of a split one when `file` is its first part. Throws Error not_found, io, bad_file,
-  /// unsupported.
-  static std::unique_ptr<GgufFile> open(const std::filesystem::path& file);
+  /// unsupported, and as FileMap::open for the access.
+  static std::unique_ptr<GgufFile> open(const std::filesystem::path& file, FileAccess access = FileAccess::kMap);
   /// The bytes of one unsplit file, which must outlive the result. `path` stands in messages only.
   static std::unique_ptr<GgufFile> view(std::span<const std::byte> bytes, const std::string& path);
 

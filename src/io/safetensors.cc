@@ -7,7 +7,6 @@
 
 #include "base/checked.h"
 #include "base/error.h"
-#include "base/file_map.h"
 #include "base/json.h"
 #include "io/tensor_table.h"
 
@@ -294,14 +293,14 @@ std::vector<StoredTensor> parse_safetensors(std::span<const std::byte> bytes, co
   return tensors;
 }
 
-std::unique_ptr<WeightSource> open_safetensors(const std::filesystem::path& file) {
-  auto map = FileMap::open(file);
+std::unique_ptr<WeightSource> open_safetensors(const std::filesystem::path& file, FileAccess access) {
+  auto map = FileMap::open(file, access);
   std::vector<StoredTensor> tensors = parse_safetensors(map->bytes(), map->path());
   return std::make_unique<MappedSafetensors>(file.string(), std::vector{std::move(map)}, std::move(tensors));
 }
 
-std::unique_ptr<WeightSource> open_safetensors_folder(const std::filesystem::path& folder) {
-  if (is_file(folder / kSingleFile)) return open_safetensors(folder / kSingleFile);
+std::unique_ptr<WeightSource> open_safetensors_folder(const std::filesystem::path& folder, FileAccess access) {
+  if (is_file(folder / kSingleFile)) return open_safetensors(folder / kSingleFile, access);
   const std::filesystem::path index_file = folder / kIndexFile;
   if (!is_file(index_file)) {
     fail(ErrorCode::kNotFound, "{}: holds no weights; looked for {} and {}", folder.string(), kSingleFile, kIndexFile);
@@ -316,7 +315,7 @@ std::unique_ptr<WeightSource> open_safetensors_folder(const std::filesystem::pat
     if (!is_file(path)) {
       fail(ErrorCode::kNotFound, "{}: names the shard {}, which is missing in the folder", index_file.string(), shard);
     }
-    maps.push_back(FileMap::open(path));
+    maps.push_back(FileMap::open(path, access));
     std::vector<StoredTensor> part = parse_safetensors(maps.back()->bytes(), path);
     std::move(part.begin(), part.end(), std::back_inserter(tensors));
   }

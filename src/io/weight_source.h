@@ -12,7 +12,7 @@
 
 namespace minicpm {
 
-/// One stored tensor: a view into the mapped file. dims in PyTorch order (GGUF's reversed order is undone).
+/// One stored tensor: a view into the file's bytes. dims in PyTorch order (GGUF's reversed order is undone).
 struct StoredTensor {
   std::string name;
   Weight view;

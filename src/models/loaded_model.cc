@@ -90,18 +90,18 @@ std::unique_ptr<LoadedModel> LoadedModel::load_networks(ModelConfig config, std:
   return model;
 }
 
-std::unique_ptr<LoadedModel> LoadedModel::load(const ModelFiles& files, std::unique_ptr<Lora> lora) {
+std::unique_ptr<LoadedModel> LoadedModel::load(const ModelFiles& files, std::unique_ptr<Lora> lora, FileAccess access) {
   std::unique_ptr<LoadedModel> model;
   std::unique_ptr<Tokenizer> tokenizer;
   if (files.kind == ModelFiles::Kind::kHuggingFace) {
     ModelDescription description = read_description(files);
     tokenizer = std::move(description.tokenizer);
-    model =
-        load_networks(std::move(description.config), open_safetensors_folder(files.folder), nullptr, std::move(lora));
+    model = load_networks(std::move(description.config), open_safetensors_folder(files.folder, access), nullptr,
+                          std::move(lora));
   } else {
-    auto language = GgufFile::open(files.gguf);
+    auto language = GgufFile::open(files.gguf, access);
     std::unique_ptr<GgufFile> projector;
-    if (!files.mmproj.empty()) projector = GgufFile::open(files.mmproj);
+    if (!files.mmproj.empty()) projector = GgufFile::open(files.mmproj, access);
     ModelConfig config = read_gguf_config(*language, projector.get());
     tokenizer = make_tokenizer(read_vocabulary(*language));
     model = load_networks(std::move(config), std::move(language), std::move(projector), std::move(lora));

@@ -1,4 +1,4 @@
-// A model in memory: configuration, networks and tokenizer, with the mapped files they view.
+// A model in memory: configuration, networks and tokenizer, with the files they view.
 #pragma once
 
 #include <filesystem>
@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "base/file_map.h"
 #include "io/weight_source.h"
 #include "models/decoder.h"
 #include "models/lora.h"
@@ -23,8 +24,9 @@ namespace minicpm {
 class LoadedModel {
  public:
   /// A Hugging Face folder or a GGUF file (pair), with its tokenizer. `lora`, if any, is applied without changing the
-  /// weights. Throws Error not_found, io, bad_file, unsupported.
-  static std::unique_ptr<LoadedModel> load(const ModelFiles& files, std::unique_ptr<Lora> lora = nullptr);
+  /// weights. Throws Error not_found, io, bad_file, unsupported, out_of_memory.
+  static std::unique_ptr<LoadedModel> load(const ModelFiles& files, std::unique_ptr<Lora> lora = nullptr,
+                                           FileAccess access = FileAccess::kMap);
 
   /// The networks alone, from parts that lie in different places (reference cases, tests). `projector` is null for
   /// safetensors and for text-only GGUF files.
@@ -55,7 +57,7 @@ class LoadedModel {
   void find_stop_ids();
 
   ModelConfig config_;
-  std::unique_ptr<WeightSource> weights_;  // kept mapped
+  std::unique_ptr<WeightSource> weights_;  // kept open
   std::unique_ptr<WeightSource> projector_;
   std::unique_ptr<Lora> lora_;
   ConvertedStore store_;
