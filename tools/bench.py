@@ -3,10 +3,10 @@
 
     tools/bench.py BUILD [--quick] [--peer]
 
-Writes JSON files to BUILD/bench and prints a table. Each model figure stands beside the limit that the machine sets in
-the same run: decoding must read all weights once a token, so the bound is memory speed over bytes. With --peer and the
-environment variable NODE_PEER (a folder with the npm packages node-llama-cpp and @node-llama-cpp/linux-x64), llama.cpp's
-prebuilt libraries run on the same files, alternating with ours.
+Writes JSON files to BUILD/bench and prints a table. Each model figure stands beside its share of the limit that the
+machine sets in the same run: writing must read all weights once a token, so its bound is the memory's speed; that of
+reading is the processor's arithmetic. With --peer and the environment variable NODE_PEER (a folder with the npm packages
+node-llama-cpp and @node-llama-cpp/linux-x64), llama.cpp's prebuilt libraries run on the same files, alternating with ours.
 """
 import json
 import os
@@ -49,17 +49,22 @@ def main():
     for size, version, kind, tests in MODELS:
         path = make_model(build, folder, size, version, kind)
         for turn in range(1 if quick else 2):
-            results = json.loads(run([build / "bin/minicpm", "bench", path, "--json", "-r", "2" if quick else "3"] + tests))
+            command = [build / "bin/minicpm", "bench", path, "--json", "--limits", "-r", "2" if quick else "3"]
+            results = json.loads(run(command + tests))
             (folder / f"{path.stem}.{turn}.json").write_text(json.dumps(results, indent=1))
             for result in results:
+                if result["test"] == "limits":
+                    rows.append((path.stem, "memory read", f"{result['read_bytes_per_second'] / 1e9:.1f} GB/s", "", ""))
+                    continue
                 figure = (f"{result['tokens_per_second']:.1f} tokens/s" if "tokens_per_second" in result
                           else f"{result['ms']:.0f} ms")
-                rows.append((path.stem, result["test"], figure, f"{result['peak_rss_bytes'] / 1e6:.0f} MB"))
+                share = f"{100 * result['limit_share']:.0f} % of {result['limit']}" if "limit" in result else ""
+                rows.append((path.stem, result["test"], figure, share, f"{result['peak_rss_bytes'] / 1e6:.0f} MB"))
             if peer and version == "qwen3":
                 other = json.loads(run(["node", "bench/peers/node_llama_cpp.mjs", path.resolve()]))
-                rows.append((path.stem, "llama.cpp pp512", f"{other['prefill_tokens_per_second']:.1f} tokens/s", ""))
-                rows.append((path.stem, "llama.cpp tg64", f"{other['decode_tokens_per_second']:.1f} tokens/s", ""))
-    widths = [max(len(str(row[i])) for row in rows) for i in range(4)]
+                rows.append((path.stem, "llama.cpp pp512", f"{other['prefill_tokens_per_second']:.1f} tokens/s", "", ""))
+                rows.append((path.stem, "llama.cpp tg64", f"{other['decode_tokens_per_second']:.1f} tokens/s", "", ""))
+    widths = [max(len(str(row[i])) for row in rows) for i in range(5)]
     for row in rows:
         print("  ".join(str(cell).ljust(width) for cell, width in zip(row, widths)))
 

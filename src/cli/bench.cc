@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 #include <functional>
+#include <optional>
 
 #include "base/error.h"
 #include "base/machine.h"
@@ -11,6 +12,8 @@
 #include "cli/terminal.h"
 #include "cli/verbs.h"
 #include "engine/chat.h"
+#include "eval/machine_limits.h"
+#include "eval/workload.h"
 #include "models/loaded_model.h"
 
 namespace minicpm::cli {
@@ -39,8 +42,11 @@ PictureSize read_size(const std::string& text) {
        kLargestSide, text);
 }
 
+enum class Kind { kRead, kWrite, kPicture };
+
 /// The tests to run, in order.
 struct Test {
+  Kind kind;
   std::string name;
   int64_t tokens = 0;  // processed per run; 0: the result is a time
   int64_t depth = 0;
@@ -60,15 +66,15 @@ std::vector<Test> text_tests(const Options& options) {
   for (int64_t depth : or_default(options.bench_depths, 0)) {
     for (int64_t n : or_default(options.bench_prompts, 512)) {
       if (n == 0) continue;  // `-p 0` leaves the test out
-      tests.push_back({fmt::format("pp{}{}", n, at_depth(depth)), n, depth, 1,
+      tests.push_back({Kind::kRead, fmt::format("pp{}{}", n, at_depth(depth)), n, depth, 1,
                        [=](Engine& engine) { return engine.bench_prefill_ms(n, depth); }});
     }
     for (int64_t n : or_default(options.bench_tokens, 64)) {
       if (n == 0) continue;
       for (int64_t sequences : or_default(options.bench_sequences, 1)) {
         const std::string parallel = sequences == 1 ? "" : fmt::format("x{}", sequences);
-        tests.push_back({fmt::format("tg{}{}{}", n, parallel, at_depth(depth)), n * sequences, depth, sequences,
-                         [=](Engine& engine) { return engine.bench_decode_ms(n, depth, sequences); }});
+        tests.push_back({Kind::kWrite, fmt::format("tg{}{}{}", n, parallel, at_depth(depth)), n * sequences, depth,
+                         sequences, [=](Engine& engine) { return engine.bench_decode_ms(n, depth, sequences); }});
       }
     }
   }
@@ -82,7 +88,8 @@ std::vector<Test> vision_tests(const Options& options) {
   for (const std::string& text : sizes) {
     const PictureSize size = read_size(text);
     const std::string name = size.width == size.height ? fmt::format("vision-{}", size.width) : "vision-" + text;
-    tests.push_back({name, 0, 0, 1, [=](Engine& engine) { return engine.bench_vision_ms(size.width, size.height); }});
+    tests.push_back({Kind::kPicture, name, 0, 0, 1,
+                     [=](Engine& engine) { return engine.bench_vision_ms(size.width, size.height); }});
   }
   return tests;
 }
@@ -105,6 +112,100 @@ double median_ms(const Test& test, Engine& engine, int64_t repetitions) {
   return times.size() % 2 == 1 ? times[middle] : (times[middle - 1] + times[middle]) / 2;
 }
 
+/// The most tokens a second that this machine allows, and what sets that limit.
+struct Bound {
+  std::string_view name;
+  double tokens_per_second = 0;
+};
+
+// The bound of a test: writing reads memory, reading computes.
+std::optional<Bound> bound_of(const Test& test, const LoadedModel& model, const EngineOptions& settings,
+                              const MachineLimits& limits) {
+  const auto tokens = static_cast<double>(test.tokens);
+  const Decoder& decoder = model.decoder();
+  if (test.kind == Kind::kWrite) {
+    const DecodeRun run{test.tokens / test.sequences, std::max<int64_t>(1, test.depth), test.sequences};
+    return Bound{"memory", tokens * limits.read_all / decode_bytes(decoder, settings.kv_type, run)};
+  }
+  if (test.kind != Kind::kRead) return std::nullopt;
+  const double operations = prefill_operations(decoder, test.tokens, test.depth);
+  Bound bound{"f32", limits.f32.per_second};
+  switch (arithmetic_of(decoder.weights().layers.at(0).gate.dtype, settings.precision)) {
+    case Arithmetic::kInt8:
+      if (limits.int8.per_second > 0) bound = {"int8", limits.int8.per_second};
+      break;
+    case Arithmetic::kBf16:
+      if (limits.bf16.per_second > 0) bound = {"bf16", limits.bf16.per_second};
+      break;
+    case Arithmetic::kF32:
+      break;
+  }
+  if (bound.tokens_per_second <= 0) return std::nullopt;
+  bound.tokens_per_second *= tokens / operations;
+  return bound;
+}
+
+// Measured before the model is loaded, and what that takes of memory is not the model's.
+std::optional<MachineLimits> limits_wanted(const Options& options) {
+  if (!options.limits) return std::nullopt;
+  const MachineLimits limits = measure_limits({.threads = static_cast<int>(options.threads.value_or(0))});
+  forget_peak_rss();
+  return limits;
+}
+
+Json limits_json(const MachineLimits& limits) {
+  const auto peak = [](const ArithmeticPeak& peak) { return peak.per_second > 0 ? Json(peak.per_second) : Json(); };
+  return {{"test", "limits"},
+          {"threads", limits.threads},
+          {"read_bytes_per_second_one_thread", limits.read_one},
+          {"read_bytes_per_second", limits.read_all},
+          {"int8_operations_per_second", peak(limits.int8)},
+          {"bf16_operations_per_second", peak(limits.bf16)},
+          {"f32_operations_per_second", peak(limits.f32)}};
+}
+
+std::string limits_text(const MachineLimits& limits) {
+  std::string text = fmt::format("limits with {} thread{}: memory {:.1f} GB/s (one thread {:.1f})", limits.threads,
+                                 limits.threads == 1 ? "" : "s", limits.read_all / 1e9, limits.read_one / 1e9);
+  const auto add = [&](std::string_view name, const ArithmeticPeak& peak) {
+    if (peak.per_second > 0)
+      text += fmt::format(", {} {:.2f} Top/s ({})", name, peak.per_second / 1e12, peak.instruction);
+  };
+  add("int8", limits.int8);
+  add("bf16", limits.bf16);
+  add("f32", limits.f32);
+  return text + "\n";
+}
+
+/// A test's result as it is printed and as JSON.
+struct Result {
+  const Test* test;
+  double ms = 0;
+  std::optional<Bound> bound;
+
+  double per_second() const { return ms > 0 ? 1000.0 * static_cast<double>(test->tokens) / ms : 0.0; }
+  double share() const { return per_second() / bound->tokens_per_second; }
+
+  std::string text() const {
+    std::string line = fmt::format("{:<20}{:>12.2f} ms", test->name, ms);
+    if (test->tokens > 0) line += fmt::format("{:>12.2f} tokens/s", per_second());
+    if (bound) line += fmt::format("{:>6.1f} % of {}", 100 * share(), bound->name);
+    return line + "\n";
+  }
+
+  Json json() const {
+    Json result = {{"test", test->name}};
+    if (test->tokens > 0) result["tokens_per_second"] = per_second();
+    result["ms"] = ms;
+    if (bound) {
+      result["limit"] = bound->name;
+      result["limit_tokens_per_second"] = bound->tokens_per_second;
+      result["limit_share"] = share();
+    }
+    return result;
+  }
+};
+
 }  // namespace
 
 int run_bench(const Options& options) {
@@ -113,6 +214,7 @@ int run_bench(const Options& options) {
   EngineOptions settings = engine_options(options);
   if (!options.context && context_needed(tests) > kDefaultContext) settings.context_tokens = context_needed(tests);
 
+  const std::optional<MachineLimits> limits = limits_wanted(options);
   const auto engine = Engine::load(model_spec(options), settings);
   const LoadedModel& model = engine->model();
   if (model.has_vision()) {
@@ -123,27 +225,26 @@ int run_bench(const Options& options) {
   // Formats are often mixed; the matrices of the MLP are most of a model.
   const std::string type(name(model.decoder().weights().layers.at(0).gate.dtype));
   const int64_t repetitions = options.repetitions.value_or(kRepetitions);
+  Json results = Json::array();
+  if (limits) results.push_back(limits_json(*limits));
   if (!options.json) {
     print(fmt::format("{}: {}, {}, {}\n", options.model, model.version().title, type, engine->backend_description()));
+    if (limits) print(limits_text(*limits));
   }
-  Json results = Json::array();
   for (const Test& test : tests) {
-    const double ms = median_ms(test, *engine, repetitions);
-    const double per_second = ms > 0 ? 1000.0 * static_cast<double>(test.tokens) / ms : 0.0;
-    Json result = {{"test", test.name}};
-    if (test.tokens > 0) result["tokens_per_second"] = per_second;
-    result["ms"] = ms;
-    result["threads"] = options.threads.value_or(usable_processors());
-    result["model"] = options.model;
-    result["version"] = model.version().title;
-    result["type"] = type;
-    result["backend"] = engine->backend_description();
-    result["repetitions"] = repetitions;
-    result["peak_rss_bytes"] = peak_rss_bytes();
-    results.push_back(result);
+    Result result{&test, median_ms(test, *engine, repetitions), std::nullopt};
+    if (limits) result.bound = bound_of(test, model, settings, *limits);
+    Json json = result.json();
+    json["threads"] = options.threads.value_or(usable_processors());
+    json["model"] = options.model;
+    json["version"] = model.version().title;
+    json["type"] = type;
+    json["backend"] = engine->backend_description();
+    json["repetitions"] = repetitions;
+    json["peak_rss_bytes"] = peak_rss_bytes();
+    results.push_back(std::move(json));
     if (options.json) continue;
-    const std::string speed = test.tokens > 0 ? fmt::format("{:>12.2f} tokens/s", per_second) : "";
-    print(fmt::format("{:<20}{:>12.2f} ms{}\n", test.name, ms, speed));
+    print(result.text());
     flush_output();
   }
   if (options.json) {

@@ -280,6 +280,9 @@ constexpr std::array kOptions = {
               "picture sizes to encode; repeatable; default: 448x448 and 1344x896"},
     OptionRow{"bench", "-r,--repetitions", "N", kTests, &Options::repetitions,
               "runs of each test, of which the median counts; default: 3", kFree, 1, 1000},
+    OptionRow{"bench", "--limits", "", kTests, &Options::limits,
+              "first measure what this machine can do at most (memory; int8, bf16 and f32 products) and give each speed as "
+              "a share of it too"},
 
     OptionRow{"train-check", "DATA", "DATA", kInput, &Options::data,
               "training data: a JSON array or JSON lines of conversations (docs/training-data.md)", kRequired},
@@ -388,6 +391,9 @@ constexpr std::array kOptions = {
               "guess tokens with this smaller model, which must have the same vocabulary"},
     OptionRow{"run serve batch", "--draft-tokens", "N", kMachine, &Options::draft_tokens,
               "guesses of a step at most, for --lookup and --draft; default: 8", kFree, 1, 64},
+    OptionRow{"run serve live transcribe speak batch plan bench", "--mmap", "on|off|auto", kMachine, &Options::mmap,
+              "weights in the mapped files (on), or read into memory of the program (off); default: auto, which maps "
+              "files on local disks and reads those on network drives if they fit"},
     OptionRow{
         "run serve transcribe batch bench", "--media-type", "bf16|int8|f32", kMachine, &Options::media_type,
         "numbers in which pictures and sound are encoded; int8 is faster and about 2 % off; default: bf16, as the "

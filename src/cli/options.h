@@ -47,6 +47,7 @@ struct Options {
   bool lookup = false;
   std::optional<int64_t> draft_tokens;
   std::string kv_type;  // name of a format in lower case, or empty
+  std::string mmap;     // "on", "off", "auto" or empty
   std::string isa;
   std::string media_type;
   bool exact = false;
@@ -79,6 +80,7 @@ struct Options {
   std::vector<int64_t> bench_prompts, bench_tokens, bench_depths, bench_sequences;
   std::vector<std::string> bench_images;
   std::optional<int64_t> repetitions;
+  bool limits = false;             // bench
   std::string shell;               // completion
   std::vector<std::string> topic;  // help: a verb, which may have two words
   std::string media_root;          // train

@@ -42,6 +42,8 @@ EngineOptions engine_options(const Options& options) {
     fail(ErrorCode::kInvalidRequest, "--draft-tokens needs --lookup or --draft");
   }
   engine.drafts.tokens = options.draft_tokens.value_or(engine.drafts.tokens);
+  if (options.mmap == "on") engine.weight_access = FileAccess::kMap;
+  if (options.mmap == "off") engine.weight_access = FileAccess::kRead;
   if (options.exact) engine.precision = Precision::kExact;
   if (options.half) engine.precision = Precision::kHalf;
   if (options.media_type == "int8") engine.media_precision = Precision::kInt8;

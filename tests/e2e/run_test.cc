@@ -269,6 +269,40 @@ TEST_F(RunTest, InspectKnowsTheModel) {
   expect_ok(minicpm({"inspect", hf_ + "/model.safetensors"}));
 }
 
+TEST_F(RunTest, AnswersDoNotDependOnWhereTheWeightsLie) {
+  for (const std::string& model : {hf_, gguf_}) {
+    const auto tokens = [&](const char* mmap) {
+      return run(model, {"-p", "Hello", "--greedy", "--mmap", mmap}).at("tokens");
+    };
+    const Json mapped = tokens("on");
+    EXPECT_EQ(tokens("off"), mapped);
+    EXPECT_EQ(tokens("auto"), mapped);
+    const auto plan = [&](const char* mmap) {
+      return parse_json(minicpm({"plan", model, "--mmap", mmap, "--json"}).out, "plan");
+    };
+    EXPECT_EQ(plan("on").at("weights_mapped"), true);
+    EXPECT_EQ(plan("off").at("weights_mapped"), false);
+    // What is read is the whole of the files.
+    EXPECT_GE(plan("off").at("weights_bytes").get<int64_t>(), plan("on").at("weights_bytes").get<int64_t>());
+  }
+  EXPECT_THAT(minicpm({"plan", gguf_, "--mmap", "off"}).out, HasSubstr("read from the files"));
+}
+
+TEST_F(RunTest, BenchHoldsSpeedsAgainstTheLimits) {
+  const Outcome outcome =
+      minicpm({"bench", hf_, "--limits", "--json", "-p", "8", "-n", "2", "--image", "56x56", "-r", "1"});
+  expect_ok(outcome);
+  const Json json = parse_json(outcome.out, "bench");
+  ASSERT_EQ(json.size(), 4u);
+  EXPECT_EQ(json[0].at("test"), "limits");
+  EXPECT_GT(json[0].at("read_bytes_per_second").get<double>(), 0);
+  EXPECT_EQ(json[2].at("limit"), "memory");
+  EXPECT_GT(json[2].at("limit_share").get<double>(), 0);
+  EXPECT_NEAR(json[2].at("limit_share").get<double>() * json[2].at("limit_tokens_per_second").get<double>(),
+              json[2].at("tokens_per_second").get<double>(), 1e-6 * json[2].at("tokens_per_second").get<double>());
+  EXPECT_FALSE(json[3].contains("limit"));  // pictures
+}
+
 TEST_F(RunTest, PlanAddsUp) {
   const Json json = parse_json(minicpm({"plan", hf_, "-c", "1024", "--json"}).out, "plan");
   EXPECT_EQ(json.at("context_tokens"), 1024);
