@@ -10,6 +10,7 @@
 #include <chrono>
 #include <cinttypes>
 #include <cstdio>
+#include <memory>
 #include <random>
 #include <string>
 #include <vector>
@@ -17,6 +18,9 @@
 #include "backend/cpu/kernels/select.h"
 #include "backend/cpu/linear.h"
 #include "base/json.h"
+#ifdef MINICPM_ONEDNN
+#include "onednn.h"
+#endif
 
 namespace {
 
@@ -45,6 +49,7 @@ struct Options {
   double seconds = 0.5;
   bool exact = false, half = false;
   bool processor_time = false;
+  bool onednn = false;
 };
 
 /// Bytes that read as small finite numbers in every format: scales are f16 or bf16 with a middling exponent.
@@ -159,7 +164,80 @@ std::vector<Shape> shapes_for(DType dtype, const Options& options) {
   return shapes;
 }
 
+void write_json(const std::string& path, const Json& results) {
+  if (path.empty()) return;
+  std::FILE* file = std::fopen(path.c_str(), "w");
+  if (file == nullptr) fail(ErrorCode::kIo, "cannot write {}", path);
+  fmt::print(file, "{}\n", results.dump(1));
+  std::fclose(file);
+}
+
+#ifdef MINICPM_ONEDNN
+// Layers of Qwen3-0.6B and Qwen3-8B with 512 rows: q, k or v, o, gate or up, down.
+constexpr Shape kLayerShapes[] = {{512, 2048, 1024}, {512, 1024, 1024},  {512, 1024, 2048},
+                                  {512, 3072, 1024}, {512, 1024, 3072},  {512, 4096, 4096},
+                                  {512, 1024, 4096}, {512, 12288, 4096}, {512, 4096, 12288}};
+// Our weights and what oneDNN multiplies instead.
+constexpr std::pair<DType, DType> kYardsticks[] = {
+    {DType::kF32, DType::kF32}, {DType::kBF16, DType::kBF16}, {DType::kQ8_0, DType::kI8}};
+
+/// Our time over oneDNN's, each the best of the same number of turns. Ours begins with f32 activations and the weights
+/// of the file; oneDNN's operands are prepared.
+Json compare(ThreadPool& pool, cpu::Linear& linear, const std::vector<uint8_t>& bytes, std::pair<DType, DType> types,
+             const Shape& shape, double seconds) {
+  std::vector<float> x(static_cast<size_t>(shape.rows * shape.k), 0.5f), out(static_cast<size_t>(shape.rows * shape.n));
+  Weight w;
+  w.dtype = types.first;
+  w.rank = 2;
+  w.dims[0] = shape.n;
+  w.dims[1] = shape.k;
+  w.data = bytes.data();
+  const LinearTarget target = {Tensor(out.data(), DType::kF32, {shape.rows, shape.n}), w, {}};
+  OneDnnProduct other(types.second, {shape.rows, shape.n, shape.k}, pool.num_threads());
+  double best = 1e9, best_other = 1e9;
+  for (int turn = 0; turn < 3; ++turn) {
+    best = std::min(best,
+                    measure(seconds / 6, false, [&] {
+                      linear.run({&target, 1}, Tensor(x.data(), DType::kF32, {shape.rows, shape.k}), Precision::kFast);
+                    }).front());
+    best_other = std::min(best_other, measure(seconds / 6, false, [&] { other.run(); }).front());
+  }
+  const double operations = 2.0 * static_cast<double>(shape.rows * shape.n * shape.k);
+  fmt::print("{:6} {:4} x {:5} x {:5}  ours {:9.1f} us {:7.1f} Gop/s  oneDNN {:9.1f} us {:7.1f} Gop/s  ratio {:5.2f}\n",
+             name(types.first), shape.rows, shape.n, shape.k, best * 1e6, operations / best / 1e9, best_other * 1e6,
+             operations / best_other / 1e9, best / best_other);
+  std::fflush(stdout);
+  return {{"type", name(types.first)},
+          {"rows", shape.rows},
+          {"n", shape.n},
+          {"k", shape.k},
+          {"best_us", best * 1e6},
+          {"onednn_us", best_other * 1e6},
+          {"time_over_onednn", best / best_other}};
+}
+
+void run_yardstick(const Options& options) {
+  const cpu::Isa& isa = cpu::select_isa(options.isa);
+  ThreadPool pool(options.threads);
+  cpu::Linear linear(pool, cpu::linear_kernels(isa.name));
+  const std::vector<uint8_t> bytes = weight_bytes();
+  fmt::print("{}, {} threads, our time over oneDNN's\n", isa.name, pool.num_threads());
+  Json results = Json::array();
+  for (const auto& types : kYardsticks) {
+    if (!options.filter.empty() && options.filter != name(types.first)) continue;
+    for (const Shape& shape : kLayerShapes)
+      results.push_back(compare(pool, linear, bytes, types, shape, options.seconds));
+  }
+  write_json(options.json, results);
+}
+#else
+void run_yardstick(const Options&) {
+  fail(ErrorCode::kUnsupported, "this build has no oneDNN (Debian: libdnnl-dev)");
+}
+#endif
+
 void run(const Options& options) {
+  if (options.onednn) return run_yardstick(options);
   const cpu::Isa& isa = cpu::select_isa(options.isa);
   ThreadPool pool(options.threads);
   cpu::Linear linear(pool, cpu::linear_kernels(isa.name), false);
@@ -174,12 +252,7 @@ void run(const Options& options) {
     for (const Shape& shape : shapes_for(dtype, options))
       results.push_back(run_case(pool, linear, bytes, dtype, shape, options));
   }
-  if (!options.json.empty()) {
-    std::FILE* file = std::fopen(options.json.c_str(), "w");
-    if (file == nullptr) fail(ErrorCode::kIo, "cannot write {}", options.json);
-    fmt::print(file, "{}\n", results.dump(1));
-    std::fclose(file);
-  }
+  write_json(options.json, results);
 }
 
 }  // namespace
@@ -196,6 +269,7 @@ int main(int argc, char** argv) {
   app.add_flag("--half", options.half, "bf16 activations for f16 and f32 weights");
   app.add_flag("--processor-time", options.processor_time,
                "processor time instead of elapsed time: for one thread on a busy machine");
+  app.add_flag("--onednn", options.onednn, "compare with oneDNN at the shapes of language models");
   app.add_option("--json", options.json, "also write the results to this file");
   CLI11_PARSE(app, argc, argv);
   try {
