@@ -240,7 +240,7 @@ void run(const Options& options) {
   if (options.onednn) return run_yardstick(options);
   const cpu::Isa& isa = cpu::select_isa(options.isa);
   ThreadPool pool(options.threads);
-  cpu::Linear linear(pool, cpu::linear_kernels(isa.name), false);
+  cpu::Linear linear(pool, cpu::linear_kernels(isa.name));
   const std::vector<uint8_t> bytes = weight_bytes();
   fmt::print("{}, {} threads, {}\n", isa.name, pool.num_threads(),
              options.exact  ? "exact"

@@ -25,7 +25,7 @@ const LinearKernels& linear_kernels(std::string_view isa);
 /// unless it is to be deterministic: then the kernels of many rows compute few rows, too.
 class Linear {
  public:
-  Linear(ThreadPool& pool, const LinearKernels& kernels, bool deterministic);
+  Linear(ThreadPool& pool, const LinearKernels& kernels, bool deterministic = false);
   ~Linear();
   Linear(const Linear&) = delete;
   Linear& operator=(const Linear&) = delete;
