@@ -80,7 +80,7 @@ TEST_F(VerbsTest, WrongUsage) {
   expect_error(minicpm({"run", "m", "-p", "x", "--greedy", "--beams", "3"}), 2, "exclude each other");
   expect_error(minicpm({"run", "m", "-p", "x", "-f", "y"}), 2, "exclude each other");
   expect_error(minicpm({"run", "m", "-p", "-", "--image", "-"}), 2, "one thing only");
-  expect_error(minicpm({"run", "m", "-p", "x", "--kv-type", "q8"}), 2, "f16|f32");
+  expect_error(minicpm({"run", "m", "-p", "x", "--kv-type", "q8"}), 2, "f16|bf16|q8_0|f32");
   expect_error(minicpm({"run", "m", "-p", ""}), 2, "the question is empty");
   expect_error(minicpm({"run", "m", "-p", " \n\t"}), 2, "the question is empty");
   expect_error(minicpm({"run", "m", "-p", "x", "--audio", "a.wav"}), 3, "a.wav");
@@ -136,7 +136,7 @@ TEST_F(VerbsTest, BashCompletes) {
   };
   EXPECT_EQ(complete("minicpm ve"), "verify\nversion\n");
   EXPECT_EQ(complete("minicpm run m --kv"), "--kv-type\n");
-  EXPECT_EQ(complete("minicpm run m --kv-type ."), "f16\nf32\n");
+  EXPECT_EQ(complete("minicpm run m --kv-type ."), "f16\nbf16\nq8_0\nf32\n");
   EXPECT_EQ(complete("minicpm completion f"), "fish\n");
   EXPECT_EQ(complete("minicpm help be"), "bench\n");
   write("a picture.png", "");
