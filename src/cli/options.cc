@@ -281,8 +281,8 @@ constexpr std::array kOptions = {
     OptionRow{"bench", "-r,--repetitions", "N", kTests, &Options::repetitions,
               "runs of each test, of which the median counts; default: 3", kFree, 1, 1000},
     OptionRow{"bench", "--limits", "", kTests, &Options::limits,
-              "first measure what this machine can do at most (memory; int8, bf16 and f32 products) and give each speed as "
-              "a share of it too"},
+              "first measure what this machine can do at most (memory read; int8, bf16 and f32 products), then give "
+              "each speed as a share of it too"},
 
     OptionRow{"train-check", "DATA", "DATA", kInput, &Options::data,
               "training data: a JSON array or JSON lines of conversations (docs/training-data.md)", kRequired},
