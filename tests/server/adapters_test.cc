@@ -19,7 +19,6 @@ void write_adapter(const fs::path& folder, unsigned seed) {
   LoraConfig config;
   config.r = 4;
   config.alpha = 64;
-  config.target_regex = testing::kAllLinear;
   config.base_model = "pico";
   const fs::path model = fs::path(MINICPM_SOURCE_DIR) / "models/pico/config.json";
   const testing::RandomLora lora = testing::random_lora(read_hf_config(model, {}), config, seed);
