@@ -166,6 +166,22 @@ TEST(SandboxTest, WhatADecoderMayNotDoEndsItAlone) {
   EXPECT_EQ(decoder->worker_pid(), worker);
 }
 
+TEST(SandboxTest, WhatADecoderSendsIsNotTrusted) {
+  const auto decoder = sandbox();
+  const auto until = std::chrono::steady_clock::now() + 1s;
+  int refused = 0;
+  for (int i = 0; i < 200 && std::chrono::steady_clock::now() < until; ++i) {
+    try {
+      decode(*decoder, "noise " + std::to_string(i));
+    } catch (const Error&) {
+      ++refused;
+    }
+  }
+  EXPECT_GT(refused, 0);
+  const std::string picture = read_file(kAssets / "word.png", 16u << 20);
+  EXPECT_EQ(decode(*decoder, picture).rgb, decode(*direct_decoder(), picture).rgb);
+}
+
 TEST(SandboxTest, MemoryAndTimeAreLimited) {
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
   EXPECT_EQ(failure([] { decode(*sandbox({.memory_bytes = 256 << 20}), "memory"); }).code, ErrorCode::kOutOfMemory);

@@ -7,6 +7,8 @@
 
 #include <csignal>
 #include <cstdlib>
+#include <functional>
+#include <random>
 #include <string_view>
 
 #include "base/log.h"
@@ -18,7 +20,25 @@ namespace {
 volatile uint64_t counter = 0;
 volatile int* volatile nowhere = nullptr;
 
+/// What a decoder that was taken over may send: heads that make sense and contents that do not.
+[[noreturn]] void send_noise(size_t seed) {
+  std::mt19937 random(static_cast<unsigned>(seed));
+  std::string noise;
+  for (int messages = 0; messages < 4; ++messages) {
+    const uint32_t kind = random() % 12, unused = random();
+    const uint64_t bytes = random() % 4 == 0 ? random() : random() % 64;
+    for (const uint32_t part : {kind, unused})
+      noise.append(reinterpret_cast<const char*>(&part), sizeof part);
+    noise.append(reinterpret_cast<const char*>(&bytes), sizeof bytes);
+    for (size_t i = random() % 80; i > 0; --i)
+      noise += static_cast<char>(random() % 3 == 0 ? random() : random() % 4);
+  }
+  send(kWorkerSocket, noise.data(), noise.size(), MSG_NOSIGNAL);
+  _exit(0);
+}
+
 void misbehave(std::string_view how) {
+  if (how.starts_with("noise")) send_noise(std::hash<std::string_view>()(how));
   if (how == "loop") {
     while (true)
       counter = counter + 1;
