@@ -8,6 +8,7 @@
 # make bench  benchmarks: JSON in build/bench/ and a table
 # make fuzz   each fuzz target for FUZZ_SECONDS (600) seconds, with clang
 # make asan, make tsan   the tests under sanitizers
+# make soak   the server under everything at once for SOAK_SECONDS (1800) seconds
 # make cross  the kernels for 64-bit ARM, run under an emulator
 # Missing Debian packages are installed first, with sudo when not root: those of packages.txt, and for training and the
 # tests those of packages-train.txt.
@@ -16,9 +17,10 @@ BUILD := build
 JOBS ?= $(shell nproc)
 CMAKE_FLAGS ?=
 FUZZ_SECONDS ?= 600
+SOAK_SECONDS ?= 1800
 PACKAGES := packages.txt
 
-.PHONY: all build training demo test server-clients webui webui-packages bench fuzz asan tsan cross format check packages clean
+.PHONY: all build training demo test server-clients webui webui-packages bench fuzz asan tsan soak cross format check packages clean
 
 all: build
 
@@ -69,6 +71,9 @@ asan: packages
 tsan: packages
 	@cmake --preset tsan $(CMAKE_FLAGS) > /dev/null && cmake --build --preset tsan -j $(JOBS)
 	@ctest --test-dir $(BUILD)/tsan -j $(JOBS) --output-on-failure
+
+soak: build
+	@tools/soak.sh $(BUILD) $(SOAK_SECONDS)
 
 cross: packages
 	@tools/cross_check_aarch64.sh
