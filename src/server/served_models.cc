@@ -287,7 +287,11 @@ ServedModels::~ServedModels() {
 }
 
 const ServedModel& ServedModels::known(const std::string& name) const {
-  if (const ServedModel* model = pool_.find(name)) return *model;
+  return named(name);
+}
+
+ServedModel& ServedModels::named(const std::string& name) const {
+  if (ServedModel* model = pool_.find(name)) return *model;
   std::string list;
   for (const ServedModel& model : all())
     list += (list.empty() ? "" : ", ") + model.name;
@@ -296,8 +300,7 @@ const ServedModel& ServedModels::known(const std::string& name) const {
 }
 
 const ServedModel& ServedModels::find(const std::string& name) const {
-  known(name);  // or throws
-  ServedModel& model = *pool_.find(name);
+  ServedModel& model = named(name);
   if (std::ranges::find(held_, &model) != held_.end()) return model;
   held_.reserve(held_.size() + 1);  // what was acquired must be written down
   pool_.acquire(model, cancel_);

@@ -139,6 +139,8 @@ class ServedModels {
   PreparedPrompt prepare(const ServedModel& model, const ChatRequest& request) const;
 
  private:
+  ServedModel& named(const std::string& name) const;
+
   ModelPool& pool_;
   const std::atomic<bool>* cancel_;
   mutable std::vector<ServedModel*> held_;
