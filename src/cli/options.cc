@@ -51,7 +51,7 @@ constexpr std::array kOptions = {
               "video (MP4, MKV, WebM, AVI, GIF, ...); repeatable, in order; `-` reads it from standard input"},
     OptionRow{"run", "--audio", "FILE", kPrompt, &Options::media,
               "sound (WAV, MP3, FLAC, OGG, M4A, ...) for a model that hears; repeatable, in order; `-` reads it from "
-              "standard input"},
+              "standard input; with -p \"\" it is the question"},
     OptionRow{"run", "--pdf", "FILE", kPrompt, &Options::media, "PDF; not supported by this build yet"},
     OptionRow{"run", "--fps", "X", kPrompt, &Options::fps,
               "frames of a video to look at in a second; default: 3 with packs (MiniCPM-V 4.5), otherwise 1"},
@@ -334,6 +334,8 @@ constexpr std::array kOptions = {
               "train the vision tower; default: on, with --adapter off"},
     OptionRow{"train-sft", "--tune-resampler", "on|off", kTraining, &Options::tune_resampler,
               "train the resampler; default: on"},
+    OptionRow{"train-sft", "--tune-audio", "on|off", kTraining, &Options::tune_audio,
+              "train the sound encoder and its projection; default: on, with --adapter off"},
     OptionRow{"train-sft", "--tune-llm", "on|off", kTraining, &Options::tune_llm,
               "train the language model; default: on, with --adapter through the adapter only"},
 
@@ -347,7 +349,7 @@ constexpr std::array kOptions = {
               "names of adapted layers; default: the q, k, v and o projections of the language model"},
     OptionRow{"train-sft", "--lora-save", "MODULE", kAdapter, &Options::lora_save,
               "module to train and save whole beside the adapter; repeatable; default: embed_tokens and resampler, vpm "
-              "with --tune-vision on"},
+              "with --tune-vision on, apm and audio_projection_layer with --tune-audio on"},
 
     OptionRow{"train-sft", "-o,--out", "DIR", kRun, &Options::out, "folder of the result, with its log and checkpoints",
               kRequired},

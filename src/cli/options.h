@@ -88,7 +88,7 @@ struct Options {
 
   // train sft; what is not given keeps the configuration's value.
   std::string config, eval_data, device, save_type, schedule, optimizer, dtype;
-  std::string tune_vision, tune_resampler, tune_llm;  // "on", "off" or empty
+  std::string tune_vision, tune_resampler, tune_audio, tune_llm;  // "on", "off" or empty
   bool resume = false, from_scratch = false, adapter = false, gradient_checkpointing = false;
   std::optional<double> epochs, learning_rate, warmup, weight_decay, clip, lora_alpha, lora_dropout;
   std::optional<int64_t> samples, batch, accumulation, lora_rank, log_every, eval_every, save_every, stop_after;

@@ -45,6 +45,7 @@ Json report_json(const DataReport& report, const JsonDataset& dataset) {
           {"text_only", report.text_only},
           {"pictures", distribution_json(report.pictures)},
           {"slices", distribution_json(report.slices)},
+          {"sounds", distribution_json(report.sounds)},
           {"tokens", distribution_json(report.tokens)},
           {"prompt_tokens", distribution_json(report.prompt_tokens)},
           {"trained_tokens", distribution_json(report.trained_tokens)},
@@ -57,14 +58,15 @@ void print_distribution(std::string_view name, const Distribution& values) {
 }
 
 void print_report(const DataReport& report) {
-  print(fmt::format("{:<16}{:>12}   {} good, {} bad; {} without a picture\n\n", "samples", report.samples,
-                    report.good(), report.bad.size(), report.text_only));
+  print(fmt::format("{:<16}{:>12}   {} good, {} bad; {} of text alone\n\n", "samples", report.samples, report.good(),
+                    report.bad.size(), report.text_only));
   print(fmt::format("{:<16}{:>12}{:>8}{:>8}{:>9}{:>8}{:>8}\n", "", "total", "min", "median", "mean", "p95", "max"));
   print_distribution("tokens", report.tokens);
   print_distribution("  prompt", report.prompt_tokens);
   print_distribution("  trained", report.trained_tokens);
   print_distribution("pictures", report.pictures);
   print_distribution("slices", report.slices);
+  if (report.sounds.total > 0) print_distribution("sounds", report.sounds);
   if (!report.lengths.empty()) {
     const int64_t most = std::ranges::max_element(report.lengths, {}, &HistogramBin::count)->count;
     print("\nTokens of a sample\n");

@@ -37,6 +37,10 @@ void take_adapter(TrainConfig& config, const Options& options) {
     config.lora->modules_to_save = {"embed_tokens"};
     if (config.tune_resampler) config.lora->modules_to_save.push_back("resampler");
     if (options.tune_vision == "on") config.lora->modules_to_save.push_back("vpm");
+    if (options.tune_audio == "on") {
+      config.lora->modules_to_save.push_back("apm");
+      config.lora->modules_to_save.push_back("audio_projection_layer");
+    }
   }
   LoraConfig& lora = *config.lora;
   take(lora.r, options.lora_rank);
@@ -77,6 +81,7 @@ TrainConfig config_of(const Options& options) {
   config.from_scratch = config.from_scratch || options.from_scratch;
   take(config.tune_vision, options.tune_vision);
   take(config.tune_resampler, options.tune_resampler);
+  take(config.tune_audio, options.tune_audio);
   take(config.tune_llm, options.tune_llm);
   take(config.optimizer.kind, options.optimizer);
   take(config.optimizer.weight_decay, options.weight_decay);
@@ -115,9 +120,9 @@ int run_train_sft(const Options& options) {
   TrainHooks hooks;
   hooks.progress = [&](const TrainProgress& p) {
     if (!progress) {
-      progress.emplace(
-          p.steps, ProgressOptions{.label = "training", .unit_name = "updates", .style = progress_style(quiet)},
-          p.first_step);
+      progress.emplace(p.steps,
+                       ProgressOptions{.label = "training", .unit_name = "updates", .style = progress_style(quiet)},
+                       p.first_step);
       return;
     }
     progress->update(p.step, fmt::format("{}  loss {:.4f}  {} tok/s  {} samples/s", p.stage, p.loss,

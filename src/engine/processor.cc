@@ -376,7 +376,7 @@ TrainingPrompt Processor::prepare_training(std::span<const Message> messages,
   if (!turn) {
     fail(ErrorCode::kUnsupported, "{}: training with its chat template is not supported", config_->version->title);
   }
-  if (std::ranges::any_of(messages, has_sound)) fail(ErrorCode::kUnsupported, "training with sound is not supported");
+  const bool speech = std::ranges::any_of(messages, has_sound);
   ChatMessage answer;
   answer.role = "assistant";
   answer.content = text_of(messages.back());
@@ -389,9 +389,13 @@ TrainingPrompt Processor::prepare_training(std::span<const Message> messages,
 
   std::optional<bool> enable_thinking;
   if (config_->version->thinking) enable_thinking = request.thinking;
-  const std::vector<PromptPiece> pieces = answer_pieces(config_->version->chat, answer, enable_thinking);
+  const ChatFamily family = speech ? ChatFamily::kOmni26Tts : config_->version->chat;
+  const std::vector<PromptPiece> pieces = answer_pieces(family, answer, enable_thinking);
   const std::string text = join(pieces);
-  if (is_blank(std::string_view(text).substr(0, text.size() - turn->end.size()))) refuse("the last answer is empty");
+  const size_t end = join(answer_pieces(family, {.role = "assistant"}, false)).size();
+  if (is_blank(std::string_view(text).substr(0, text.size() - std::min(end, text.size())))) {
+    refuse("the last answer is empty");
+  }
 
   TrainingPrompt result{std::move(prompt.input), 0, {}, prompt.usage};
   std::vector<int32_t>& tokens = result.input.tokens;

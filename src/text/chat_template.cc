@@ -304,6 +304,7 @@ std::vector<PromptPiece> answer_pieces(ChatFamily family, const ChatMessage& ans
   } else {
     write_generated(text_of(answer), prompt);
   }
+  if (family == ChatFamily::kOmni26Tts) prompt.control("<|tts_eos|>");  // the prompt left its begin behind
   const std::optional<AssistantTurn> turn = assistant_turn(family);
   return prompt.control(turn ? turn->end : family == ChatFamily::kMiniCpm2 ? "</s>" : "<|im_end|>").take();
 }

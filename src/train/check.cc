@@ -15,17 +15,19 @@ constexpr int64_t kFirstBin = 64;  // tokens: one picture without slices has abo
 
 /// What is kept of each good sample.
 struct Sizes {
-  std::vector<int32_t> pictures, slices, tokens, prompt_tokens, trained_tokens;
+  std::vector<int32_t> pictures, slices, sounds, media, tokens, prompt_tokens, trained_tokens;
 };
 
 /// The samples that were looked at, by several threads.
 class Collector {
  public:
   void add(const TrainingSample& sample, const EncodedSample& encoded) {
-    int32_t pictures = 0, slices = 0;
+    int32_t pictures = 0, slices = 0, sounds = 0;
     for (const Message& message : sample.messages) {
-      for (const ContentPart& part : message.content)
+      for (const ContentPart& part : message.content) {
         pictures += static_cast<int32_t>(part.images.size());
+        sounds += part.kind == ContentPart::Kind::kSound ? 1 : 0;
+      }
     }
     for (const auto& item : encoded.input.media)
       slices += static_cast<int32_t>(item->slices.size());
@@ -33,6 +35,8 @@ class Collector {
     const std::scoped_lock lock(mutex_);
     sizes_.pictures.push_back(pictures);
     sizes_.slices.push_back(slices);
+    sizes_.sounds.push_back(sounds);
+    sizes_.media.push_back(pictures + sounds);
     sizes_.tokens.push_back(tokens);
     sizes_.prompt_tokens.push_back(tokens - static_cast<int32_t>(encoded.trained_tokens));
     sizes_.trained_tokens.push_back(static_cast<int32_t>(encoded.trained_tokens));
@@ -48,10 +52,11 @@ class Collector {
     report.samples = samples;
     std::ranges::sort(bad_, {}, &BadSample::index);
     report.bad = std::move(bad_);
-    report.text_only = std::ranges::count(sizes_.pictures, 0);
+    report.text_only = std::ranges::count(sizes_.media, 0);
     report.lengths = histogram(sizes_.tokens);
     report.pictures = distribution_of(std::move(sizes_.pictures));
     report.slices = distribution_of(std::move(sizes_.slices));
+    report.sounds = distribution_of(std::move(sizes_.sounds));
     report.tokens = distribution_of(std::move(sizes_.tokens));
     report.prompt_tokens = distribution_of(std::move(sizes_.prompt_tokens));
     report.trained_tokens = distribution_of(std::move(sizes_.trained_tokens));

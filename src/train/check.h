@@ -44,9 +44,10 @@ struct DataReport {
   int64_t samples = 0;         // good and bad
   std::vector<BadSample> bad;  // in order
   // Of the good ones.
-  int64_t text_only = 0;
-  Distribution pictures;        // frames of videos included
-  Distribution slices;          // overviews included
+  int64_t text_only = 0;  // without pictures and sounds
+  Distribution pictures;  // frames of videos included
+  Distribution slices;    // overviews included
+  Distribution sounds;
   Distribution tokens;          // whole samples, placeholders of pictures included
   Distribution prompt_tokens;   // what is not learned
   Distribution trained_tokens;  // what is learned

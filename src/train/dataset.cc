@@ -5,6 +5,7 @@
 
 #include "base/base64.h"
 #include "base/error.h"
+#include "media/sound.h"
 
 namespace minicpm {
 namespace {
@@ -13,11 +14,18 @@ constexpr std::string_view kFileScheme = "file://";
 constexpr double kDefaultFrameRate = 3;  // of lists of frames, the rate at which videos are sampled
 constexpr int64_t kMostPacks = 180;      // of a video in the published example
 constexpr int64_t kMostFrames = kMostPacks * kLargestPacking;
+const SoundOptions kSoundOptions{.rate = 16000, .max_seconds = 3600};  // more would be no sample to learn from
 
 Image decode_encoded(std::string_view base64, const DecodeOptions& options) {
   const auto bytes = decode_base64(base64);
   if (!bytes) fail(ErrorCode::kBadFile, "the picture is not valid base64");
   return decode_image(std::as_bytes(std::span(*bytes)), "the picture in the record", options);
+}
+
+std::vector<float> decode_sound(std::string_view base64) {
+  const auto bytes = decode_base64(base64);
+  if (!bytes) fail(ErrorCode::kBadFile, "the sound is not valid base64");
+  return sound_from_bytes(*bytes, "the sound in the record", kSoundOptions).samples;
 }
 
 /// What follows "base64," in a data: URL.
@@ -50,10 +58,12 @@ std::unique_ptr<JsonDataset> JsonDataset::open(const std::filesystem::path& file
 
 TrainingSample JsonDataset::sample(int64_t index) const {
   const std::string origin = records_.origin(index);
-  const std::vector<RecordMessage> messages = parse_record(records_.record(index), origin);
+  const Json record = records_.record(index);
+  const std::vector<RecordMessage> messages = parse_record(record, origin);
   try {
     TrainingSample sample = load(messages);
     sample.origin = origin;
+    sample.spoken = parse_spoken(record, origin);
     return sample;
   } catch (const Error& error) {
     throw Error(error.code(), fmt::format("{}: {}", origin, error.what()));
@@ -69,6 +79,8 @@ TrainingSample JsonDataset::load(const std::vector<RecordMessage>& messages) con
         loaded.content.push_back(ContentPart::from_text(part.text));
       } else if (part.media->kind == MediaReference::Kind::kPicture) {
         loaded.content.push_back(ContentPart::from_image(load_picture(part.media->source)));
+      } else if (part.media->kind == MediaReference::Kind::kSound) {
+        loaded.content.push_back(load_sound(part.media->source));
       } else {
         std::ranges::move(load_video(part.media->source), std::back_inserter(loaded.content));
       }
@@ -101,6 +113,27 @@ std::shared_ptr<const Image> JsonDataset::load_picture(const Json& source) const
     return std::make_shared<Image>(decode_encoded(*bytes, options_.decode));
   }
   return load_picture_url(find_any_string(object, {"path", "url", "image"}));
+}
+
+ContentPart JsonDataset::load_sound(const Json& source) const {
+  std::string path;
+  if (source.is_string()) {
+    path = source.get<std::string>();
+  } else {
+    const JsonObject object(source, "a sound");
+    if (const auto bytes = object.find_string("bytes")) return ContentPart::from_sound(decode_sound(*bytes));
+    path = find_any_string(object, {"path", "url", "audio"});
+  }
+  if (path.empty()) fail(ErrorCode::kBadFile, "a sound without a path");
+  if (path.starts_with("http://") || path.starts_with("https://")) {
+    fail(ErrorCode::kUnsupported, "sound {}: sounds are not fetched from the network; save it to a file", path);
+  }
+  if (path.starts_with("data:")) return ContentPart::from_sound(decode_sound(data_of_url(path)));
+  try {
+    return ContentPart::from_sound(read_sound(resolve(path), kSoundOptions).samples);
+  } catch (const Error& error) {
+    throw Error(error.code(), fmt::format("sound {}", error.what()));
+  }
 }
 
 std::vector<ContentPart> JsonDataset::load_video(const Json& source) const {

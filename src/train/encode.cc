@@ -99,7 +99,9 @@ std::vector<std::vector<int32_t>> label_sample(const Processor& processor, const
   size_t item = 0, picture = 0;
   for (const Message& message : sample.messages) {
     for (const ContentPart& part : message.content) {
-      if (part.kind == ContentPart::Kind::kText) continue;
+      if (!part.is_visual()) continue;
+      while (input.media[item]->is_sound())
+        ++item;
       const SliceConfig config = processor.slice_config(part.max_slices ? part.max_slices : max_slices);
       label_item(part, *input.media[item++], config, &sample.boxes[picture], cells);
       picture += part.images.size();
@@ -191,6 +193,12 @@ EncodedSample encode(const Processor& processor, const TrainingSample& sample, c
     ++encoded.trained_tokens;
   }
   if (!sample.boxes.empty()) encoded.cells = label_sample(processor, sample, prompt.input, options.max_slices);
+  const auto heard = std::ranges::count_if(prompt.input.media, [](const auto& item) { return item->is_sound(); });
+  if (!sample.spoken.empty() && static_cast<int64_t>(sample.spoken.size()) != heard) {
+    fail(ErrorCode::kInvalidRequest, "{} texts are spoken in {} messages with sound", sample.spoken.size(), heard);
+  }
+  for (const std::string& text : sample.spoken)
+    encoded.spoken.push_back(processor.tokenizer().encode(text, ParseSpecial::kNone));
   encoded.input = std::move(prompt.input);
   return encoded;
 }

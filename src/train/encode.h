@@ -33,6 +33,8 @@ struct EncodedSample {
   /// For each slice of each media item, in order: the class of each half patch [h, 2 * w] (cells of patch / 2 columns
   /// and patch rows; 0: nothing). Empty when the sample has no boxes.
   std::vector<std::vector<int32_t>> cells;
+  /// For each message with sound, in order: the tokens of what is said in it. Empty when the sample does not tell.
+  std::vector<std::vector<int32_t>> spoken;
 };
 
 /// Throws Error invalid_request naming sample.origin and the reason: no assistant turn, too long, unknown role, ...

@@ -37,6 +37,10 @@ KeptPerRow vision_layer(const VisionConfig& v, int64_t slice_patches) {
   return {2 * v.hidden_size, 6 * v.hidden_size + 2 * v.intermediate_size + v.num_heads * slice_patches};
 }
 
+KeptPerRow sound_layer(const AudioConfig& a, int64_t longest) {
+  return {2 * a.hidden_size, 6 * a.hidden_size + 2 * a.intermediate_size + a.num_heads * longest};
+}
+
 /// Of `layers` layers on `rows` rows. A part that keeps nothing still needs one layer at a time.
 double layers_bytes(const KeptPerRow& kept, int64_t layers, int64_t rows, int64_t element, bool keeps,
                     bool checkpointing) {
@@ -67,6 +71,14 @@ double activation_bytes(const ModelConfig& config, const TrainingMemoryRequest& 
     bytes += patches * static_cast<double>(kept * element);
     bytes += (patches + static_cast<double>(r.waiting_patches)) * static_cast<double>(v.patch_dim * kFloat);
   }
+  if (config.has_audio() && r.batch_frames > 0) {
+    const AudioConfig& a = *config.audio;
+    bytes += layers_bytes(sound_layer(a, r.longest_sound), a.num_layers, r.batch_frames, element, r.trains_sound,
+                          r.gradient_checkpointing);
+    // Windows of both convolutions, the first at twice the rate; the projection's rows.
+    const int64_t kept = 2 * 3 * a.mel_bins + 2 * 2 * a.hidden_size + 4 * a.hidden_size + 3 * a.output_size;
+    bytes += static_cast<double>(r.batch_frames) * static_cast<double>(kept * element);
+  }
   return bytes * kOtherActivations;
 }
 
@@ -96,9 +108,10 @@ ParameterCounts count_parameters(const ModelConfig& config) {
   for (const PartSpec& part : tensor_specs(config)) {
     if (!has_tensor(config, part.spec)) continue;
     const std::string_view name = part.spec.hf;
-    int64_t& count = part.part == ModelPart::kLanguage ? counts.language
-                     : name.starts_with("resampler.")  ? counts.resampler
-                                                       : counts.vision;
+    int64_t& count = part.part == ModelPart::kLanguage    ? counts.language
+                     : name.starts_with(kResamplerPrefix) ? counts.resampler
+                     : name.starts_with(kVisionPrefixHf)  ? counts.vision
+                                                          : counts.sound;
     count += part.spec.numel();
   }
   return counts;

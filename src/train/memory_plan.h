@@ -13,7 +13,8 @@ struct ParameterCounts {
   int64_t language = 0;  // embeddings and output matrix included
   int64_t vision = 0;
   int64_t resampler = 0;
-  int64_t total() const { return language + vision + resampler; }
+  int64_t sound = 0;  // encoder and projection
+  int64_t total() const { return language + vision + resampler + sound; }
 };
 
 /// From the tables: what a new model of this configuration has.
@@ -30,12 +31,15 @@ struct TrainingMemoryRequest {
   DType compute_dtype = DType::kF32;  // of products and branches; kBF16: each use of a weight keeps a copy in bf16
   bool trains_vision = false;         // else the tower keeps nothing for the way back
   bool trains_resampler = false;      // the same; the resampler keeps its values also when the tower is trained
+  bool trains_sound = false;          // the same for the sound encoder
   bool gradient_checkpointing = false;
   int64_t batch_tokens = 0;     // tokens of one micro-batch, padding included
   int64_t longest_sample = 0;   // tokens of its longest sample
   int64_t trained_tokens = 0;   // tokens with a label; 0: all
   int64_t batch_patches = 0;    // patches of its pictures, overviews and slices
   int64_t waiting_patches = 0;  // of pictures that are encoded ahead
+  int64_t batch_frames = 0;     // encoder frames of its sounds, 50 a second
+  int64_t longest_sound = 0;    // encoder frames of the longest piece of sound
 };
 
 /// Bytes.

@@ -1,4 +1,4 @@
-// What training learns from: conversations with pictures, by index.
+// What training learns from: conversations with pictures and sounds, by index.
 #pragma once
 
 #include <cstdint>
@@ -20,6 +20,7 @@ struct TrainingSample {
   std::vector<Message> messages;             // system, user, assistant, ...; the last one is the assistant's
   std::vector<std::vector<LabelBox>> boxes;  // one list for each picture or frame, in prompt order; empty: no labels
   std::string origin;                        // "data.jsonl:17", for messages
+  std::vector<std::string> spoken;           // what is said in each message with sound, in order; empty: not known
 };
 
 /// Samples by number. Implementations may be called from several threads at once.

@@ -11,6 +11,7 @@ namespace {
 
 constexpr std::string_view kPictureMarkText = "<image>";
 constexpr std::string_view kVideoMarkText = "<video>";
+constexpr std::string_view kSoundMarkText = "<audio>";
 
 using Kind = MediaReference::Kind;
 
@@ -50,6 +51,8 @@ class Media {
     read_pictures(record);
     add_list(record.find("videos"), "videos", videos_);
     add_list(record.find("video"), "video", videos_);
+    add_list(record.find("audios"), "audios", sounds_);
+    add_list(record.find("audio"), "audio", sounds_);
   }
 
   /// The first mark in `text` at or after `from`; its length is 0 if there is none.
@@ -61,6 +64,7 @@ class Media {
     };
     consider(kPictureMarkText);
     if (!videos_.empty()) consider(kVideoMarkText);  // else it is a word of HTML
+    if (!sounds_.empty()) consider(kSoundMarkText);  // likewise
     for (const auto& [name, source] : named_)
       consider(name);
     return best;
@@ -69,17 +73,19 @@ class Media {
   MediaReference take(std::string_view mark) {
     ++marks_;
     if (mark == kVideoMarkText) return take_next(Kind::kVideo, videos_, next_video_, mark);
+    if (mark == kSoundMarkText) return take_next(Kind::kSound, sounds_, next_sound_, mark);
     if (mark == kPictureMarkText) return take_next(Kind::kPicture, pictures_, next_picture_, mark);
     const auto named = std::ranges::find(named_, mark, &std::pair<std::string, Json>::first);
     used_[static_cast<size_t>(named - named_.begin())] = true;
     return {Kind::kPicture, named->second};
   }
 
-  /// The next picture or video without a mark of its own, for parts that only say their kind.
+  /// The next picture, video or sound without a mark of its own, for parts that only say their kind.
   MediaReference take_next(Kind kind) {
     ++marks_;
-    return kind == Kind::kPicture ? take_next(kind, pictures_, next_picture_, "part of type image")
-                                  : take_next(kind, videos_, next_video_, "part of type video");
+    if (kind == Kind::kVideo) return take_next(kind, videos_, next_video_, "part of type video");
+    if (kind == Kind::kSound) return take_next(kind, sounds_, next_sound_, "part of type audio");
+    return take_next(kind, pictures_, next_picture_, "part of type image");
   }
 
   /// All media, for a record without marks.
@@ -91,6 +97,8 @@ class Media {
       all.push_back({Kind::kPicture, source});
     for (const Json& source : videos_)
       all.push_back({Kind::kVideo, source});
+    for (const Json& source : sounds_)
+      all.push_back({Kind::kSound, source});
     return all;
   }
 
@@ -105,6 +113,9 @@ class Media {
     }
     if (next_video_ != videos_.size()) {
       refuse(origin_, "the texts have {} marks <video> for {} videos", next_video_, videos_.size());
+    }
+    if (next_sound_ != sounds_.size()) {
+      refuse(origin_, "the texts have {} marks <audio> for {} sounds", next_sound_, sounds_.size());
     }
   }
 
@@ -145,7 +156,9 @@ class Media {
   MediaReference take_next(Kind kind, const std::vector<Json>& list, size_t& next, std::string_view what) {
     if (next == list.size()) {
       refuse(origin_, "the texts have more than {} {} for {} {}", list.size(), what, list.size(),
-             kind == Kind::kPicture ? "pictures" : "videos");
+             kind == Kind::kPicture ? "pictures"
+             : kind == Kind::kVideo ? "videos"
+                                    : "sounds");
     }
     return {kind, list[next++]};
   }
@@ -153,8 +166,8 @@ class Media {
   std::string origin_;
   std::vector<std::pair<std::string, Json>> named_;
   std::vector<bool> used_;
-  std::vector<Json> pictures_, videos_;
-  size_t next_picture_ = 0, next_video_ = 0, marks_ = 0;
+  std::vector<Json> pictures_, videos_, sounds_;
+  size_t next_picture_ = 0, next_video_ = 0, next_sound_ = 0, marks_ = 0;
 };
 
 // ---- The forms of a conversation ----
@@ -272,6 +285,13 @@ void add_marked_text(RecordMessage& message, std::string_view text, Media& media
   }
 }
 
+std::optional<Kind> part_kind(std::string_view type) {
+  if (type == "image" || type == "image_url") return Kind::kPicture;
+  if (type == "video" || type == "video_url") return Kind::kVideo;
+  if (type == "audio" || type == "audio_url") return Kind::kSound;
+  return std::nullopt;
+}
+
 /// Parts in the manner of OpenAI's API: {"type": "text", "text": ...}, {"type": "image", "image": ...}.
 void add_part(RecordMessage& message, const Json& json, const std::string& origin, Media& media) {
   const JsonObject part(json, origin);
@@ -281,18 +301,17 @@ void add_part(RecordMessage& message, const Json& json, const std::string& origi
     add_text(message, text);
     return;
   }
-  const bool picture = type == "image" || type == "image_url";
-  if (!picture && type != "video" && type != "video_url")
-    refuse(origin, "a part of type \"{}\" is not supported", shown(type));
-  if (message.role != "user") refuse(origin, "only the user's messages can have pictures");
-  const Kind kind = picture ? Kind::kPicture : Kind::kVideo;
-  for (const std::string_view key : {"image", "image_url", "video", "video_url", "path", "url", "bytes"}) {
+  const std::optional<Kind> kind = part_kind(type);
+  if (!kind) refuse(origin, "a part of type \"{}\" is not supported", shown(type));
+  if (message.role != "user") refuse(origin, "only the user's messages can have pictures and sounds");
+  for (const std::string_view key :
+       {"image", "image_url", "video", "video_url", "audio", "audio_url", "path", "url", "bytes"}) {
     if (!part.has(key)) continue;
     const Json& source = *part.find(key);
-    message.parts.push_back({"", MediaReference{kind, key == "bytes" ? json : source}});
+    message.parts.push_back({"", MediaReference{*kind, key == "bytes" ? json : source}});
     return;
   }
-  message.parts.push_back({"", media.take_next(kind)});
+  message.parts.push_back({"", media.take_next(*kind)});
 }
 
 RecordMessage read_content(const RawMessage& raw, const std::string& origin, Media& media) {
@@ -315,9 +334,21 @@ RecordMessage read_content(const RawMessage& raw, const std::string& origin, Med
 
 }  // namespace
 
+std::vector<std::string> parse_spoken(const Json& json, const std::string& origin) {
+  const JsonObject record(json, origin);
+  const Json* spoken = record.find("spoken");
+  if (!has_items(spoken)) return {};
+  if (spoken->is_string()) return {spoken->get<std::string>()};
+  const auto is_text = [](const Json& text) { return text.is_string(); };
+  if (!spoken->is_array() || !std::ranges::all_of(*spoken, is_text)) {
+    refuse(origin, "\"spoken\" must be a text or a list of texts, found {}", spoken->type_name());
+  }
+  return spoken->get<std::vector<std::string>>();
+}
+
 std::vector<RecordMessage> parse_record(const Json& json, const std::string& origin) {
   const JsonObject record(json, origin);
-  for (const std::string_view key : {"tools", "audio", "audios", "objects"}) {
+  for (const std::string_view key : {"tools", "objects"}) {
     if (has_items(record.find(key))) refuse(origin, "\"{}\" is not supported", key);
   }
   const std::vector<RawMessage> raw = read_conversation(record);

@@ -85,6 +85,23 @@ Keys schedule_keys(StageConfig& s) {
           key("min_ratio", c.min_ratio)};
 }
 
+/// An object whose members are kept in order: names, or beginnings of names, with a value each.
+template <typename T>
+Key pairs_key(std::string name, std::vector<std::pair<std::string, T>>& pairs) {
+  return {std::move(name),
+          [&pairs](const Json& json) {
+            pairs.clear();
+            for (const auto& [name, value] : json.items())
+              pairs.emplace_back(name, value.template get<T>());
+          },
+          [&pairs] {
+            Json json = Json::object();
+            for (const auto& [name, value] : pairs)
+              json[name] = value;
+            return json;
+          }};
+}
+
 Keys stage_keys(StageConfig& s, const std::string& source) {
   Keys keys = {key("name", s.name),
                data_key("data", s.data, source),
@@ -95,20 +112,10 @@ Keys stage_keys(StageConfig& s, const std::string& source) {
                key("learning_rate", s.learning_rate),
                key("answer_loss", s.answer_loss),
                key("cell_loss", s.cell_loss),
+               key("speech_loss", s.speech_loss),
                key("sort_batches", s.sort_batches),
                key("shuffle", s.shuffle),
-               {"rate_scale",
-                [&s](const Json& json) {
-                  s.rate_scale.clear();
-                  for (const auto& [name, value] : json.items())
-                    s.rate_scale.emplace_back(name, value.get<double>());
-                },
-                [&s] {
-                  Json json = Json::object();
-                  for (const auto& [name, value] : s.rate_scale)
-                    json[name] = value;
-                  return json;
-                }}};
+               pairs_key("rate_scale", s.rate_scale)};
   for (Key& k : schedule_keys(s))
     keys.push_back(std::move(k));
   return keys;
@@ -137,8 +144,10 @@ Keys train_keys(TrainConfig& t, const std::string& source) {
   Keys keys = {key("model", t.model),
                key("out", t.out),
                key("from_scratch", t.from_scratch),
+               pairs_key("parts", t.parts),
                key("tune_vision", t.tune_vision),
                key("tune_resampler", t.tune_resampler),
+               key("tune_audio", t.tune_audio),
                key("tune_llm", t.tune_llm),
                key("dtype", t.dtype),
                key("save_dtype", t.save_dtype),
@@ -221,6 +230,8 @@ TrainConfig read_train_config(const std::filesystem::path& file) {
   TrainConfig config = parse_train_config(parse_json(text, file.string()), file.string());
   const auto folder = file.parent_path();
   resolve(config.model, folder);
+  for (auto& [prefix, model] : config.parts)
+    resolve(model, folder);
   for (StageConfig& stage : config.stages)
     resolve(stage.data.file, folder), resolve(stage.data.plugin, folder);
   for (EvalSet& set : config.eval)
@@ -252,6 +263,7 @@ void check_train_config(const TrainConfig& config) {
           "the optimizer's betas and momentum must lie in [0, 1), its eps above 0");
   require(o.weight_decay >= 0 && o.clip >= 0, "weight decay and clipping must not be negative");
   require(!(config.lora && config.from_scratch), "an adapter needs weights to adapt; it excludes from_scratch");
+  require(config.parts.empty() || config.from_scratch, "parts of other models need from_scratch");
   require(config.max_tokens >= 8, "max_tokens must be at least 8");
   require(config.cell_classes >= 0 && config.cell_classes <= 4096, "cell_classes must lie between 0 and 4096");
   for (const StageConfig& s : config.stages) {
@@ -263,7 +275,8 @@ void check_train_config(const TrainConfig& config) {
     require(s.accumulation >= 1 && s.accumulation <= 65536, where + "accumulation must lie between 1 and 65536");
     require(s.learning_rate >= 0 && std::isfinite(s.learning_rate), where + "the learning rate must not be negative");
     require(s.sort_batches >= 1 && s.sort_batches <= 1024, where + "sort_batches must lie between 1 and 1024");
-    require(s.answer_loss >= 0 && s.cell_loss >= 0 && s.answer_loss + s.cell_loss > 0, where + "no loss to train on");
+    require(s.answer_loss >= 0 && s.cell_loss >= 0 && s.speech_loss >= 0, where + "the weight of a loss is negative");
+    require(s.answer_loss + s.cell_loss + s.speech_loss > 0, where + "no loss to train on");
     require(s.cell_loss == 0 || config.cell_classes > 1, where + "cell_loss needs cell_classes");
   }
 }

@@ -35,6 +35,7 @@ struct StageConfig {
   ScheduleConfig schedule;   // steps are filled in by the trainer
   double answer_loss = 1;    // weight of the cross-entropy on answers; 0: the language model is not run
   double cell_loss = 0;      // weight of the auxiliary loss on labelled half patches
+  double speech_loss = 0;    // weight of the auxiliary loss on the rows of sounds whose words are known
   int64_t sort_batches = 8;  // so many batches are drawn together and sorted by length; 1: as they come
   bool shuffle = true;
   /// Factors on the learning rate for tensors whose name starts with the text; the longest match counts, 0 freezes.
@@ -59,10 +60,12 @@ struct TrainConfig {
   std::string model;  // folder with config.json and tokenizer; weights too unless `from_scratch`
   std::string out;    // folder
   bool from_scratch = false;
+  /// With from_scratch: tensors whose name starts with the text come from that model folder.
+  std::vector<std::pair<std::string, std::string>> parts;
   std::vector<StageConfig> stages;
   std::vector<EvalSet> eval;
 
-  bool tune_vision = true, tune_resampler = true, tune_llm = true;
+  bool tune_vision = true, tune_resampler = true, tune_audio = true, tune_llm = true;
   std::optional<LoraConfig> lora;
   OptimizerConfig optimizer;
   std::string dtype = "f32";  // or "bf16": products and branches; weights stay in f32

@@ -37,7 +37,7 @@ TEST_F(TrainCheckTest, GoodData) {
   }
   const Outcome text = minicpm({"train", "check", hf_, data});
   EXPECT_EQ(text.exit_code, 0) << text.err;
-  EXPECT_THAT(text.out, HasSubstr("2 good, 0 bad; 1 without a picture"));
+  EXPECT_THAT(text.out, HasSubstr("2 good, 0 bad; 1 of text alone"));
   EXPECT_THAT(text.out, HasSubstr("Tokens of a sample"));
 }
 

@@ -102,9 +102,23 @@ TEST_P(Functions, AttentionOfSeveralRuns) {
           {at::randn({22, 4, 16}), at::randn({41, 2, 16}), at::randn({41, 2, 16})}, {true, true, true}, type(),
           2 * limit());
   const std::vector<minicpm::train::Run> causal{{3, 0, 11, 0, 11}};
+  // Pieces of three rows: a row sees its own and those before.
+  compare([&](const auto& x) { return fn::attention(x[0], x[1], x[2], causal, 0.25, 3); },
+          {at::randn({33, 6, 16}), at::randn({33, 2, 16}), at::randn({33, 2, 16})}, {true, true, true}, type(),
+          2 * limit());
   compare([&](const auto& x) { return fn::attention(x[0], x[1], x[2], causal, 0.25, true); },
           {at::randn({33, 6, 16}), at::randn({33, 2, 16}), at::randn({33, 2, 16})}, {true, true, true}, type(),
           2 * limit());
+}
+
+TEST_P(Functions, SelectRows) {
+  const Tensor rows = at::tensor({4, 0, 7, 3}, at::kLong);
+  compare([&](const auto& x) { return fn::select_rows(x[0], rows); }, {at::randn({9, 5})}, {true}, type(), limit());
+}
+
+TEST_P(Functions, GeluByTheErrorFunction) {
+  const Tensor x = at::linspace(-9, 9, 4001);
+  compare([](const auto& v) { return fn::gelu_erf(v[0]); }, {x}, {true}, type(), limit());
 }
 
 TEST_P(Functions, AttentionPastHiddenKeys) {

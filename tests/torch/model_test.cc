@@ -43,14 +43,51 @@ EncodedSample encoded(const Sequence& sequence) {
 }
 
 Tensor torch_logits(const TorchModel& model, const Batch& batch) {
-  Tensor rows;
+  Tensor rows, sounds;
   if (batch.has_pictures()) rows = model.resample(batch, model.tower(batch));
-  return model.logits(model.decode(batch, rows), at::arange(batch.sequences * batch.length));
+  if (batch.has_sound()) sounds = model.hear(batch);
+  return model.logits(model.decode(batch, rows, sounds), at::arange(batch.sequences * batch.length));
 }
 
 std::vector<float> values(const Tensor& x) {
   const Tensor copy = x.to(at::kFloat).contiguous();
   return {copy.data_ptr<float>(), copy.data_ptr<float>() + copy.numel()};
+}
+
+void add_spans(MediaItem& item, const std::vector<int64_t>& bounds) {
+  for (size_t i = 0; i < bounds.size(); i += 2) {
+    item.spans.push_back(bounds[i]);
+    item.span_rows.push_back(bounds[i + 1] - bounds[i]);
+  }
+}
+
+/// The prompt of a reference case with its pictures and its sound.
+Sequence reference_prompt(const WeightSource& inputs, const Json& json, const ModelConfig& config) {
+  Sequence prompt;
+  for (int64_t id : read_ints(inputs, "input_ids"))
+    prompt.tokens.push_back(static_cast<int32_t>(id));
+  prompt.prompt_tokens = static_cast<int64_t>(prompt.tokens.size());
+  if (inputs.find("image_bound") != nullptr) {
+    auto item =
+        std::make_shared<MediaItem>(read_case_media(inputs, json, "", "temporal_ids", config.vision->patch_size));
+    add_spans(*item, read_ints(inputs, "image_bound"));
+    prompt.media.push_back(item);
+  }
+  if (inputs.find("audio_bounds") != nullptr) {
+    const std::vector<float> features = read_floats(inputs, "audio_features");  // [1, bins, frames]
+    auto item = std::make_shared<MediaItem>();
+    MelFrames& mel = item->sounds.emplace_back();
+    mel.bins = config.audio->mel_bins;
+    mel.frames = static_cast<int64_t>(features.size()) / mel.bins;
+    for (int64_t t = 0; t < mel.frames; ++t) {
+      for (int64_t b = 0; b < mel.bins; ++b)
+        mel.values.push_back(features[b * mel.frames + t]);
+    }
+    add_spans(*item, read_ints(inputs, "audio_bounds"));
+    prompt.media.push_back(item);
+  }
+  prompt.media_rows.resize(prompt.media.size());
+  return prompt;
 }
 
 fs::path golden_folder() {
@@ -79,7 +116,7 @@ TEST(TorchModel, AgreesWithTheEngineOnRandomModels) {
 
 TEST(TorchModel, AgreesWithTheEngineOnReferenceCheckpoints) {
   int cases = 0;
-  for (const char* name : {"v45-full", "v45-llm", "v45-video"}) {
+  for (const char* name : {"v45-full", "v45-llm", "v45-video", "v26-full", "o26-full"}) {
     const fs::path folder = golden_folder() / name;
     if (!fs::exists(folder / "case.json")) continue;
     const Json json = parse_json(read_file(folder / "case.json", 64u << 20), name);
@@ -90,21 +127,7 @@ TEST(TorchModel, AgreesWithTheEngineOnReferenceCheckpoints) {
     const fs::path weights = from("weights_from") / "model.safetensors";
     const auto engine = LoadedModel::load_networks(config, open_safetensors(weights), nullptr);
     const auto inputs = open_safetensors(folder / "inputs.safetensors");
-    Sequence prompt;
-    for (int64_t id : read_ints(*inputs, "input_ids"))
-      prompt.tokens.push_back(static_cast<int32_t>(id));
-    prompt.prompt_tokens = static_cast<int64_t>(prompt.tokens.size());
-    if (inputs->find("image_bound") != nullptr) {
-      auto item =
-          std::make_shared<MediaItem>(read_case_media(*inputs, json, "", "temporal_ids", config.vision->patch_size));
-      const auto bounds = read_ints(*inputs, "image_bound");
-      for (size_t i = 0; i < bounds.size(); i += 2) {
-        item->spans.push_back(bounds[i]);
-        item->span_rows.push_back(bounds[i + 1] - bounds[i]);
-      }
-      prompt.media.push_back(item);
-      prompt.media_rows.resize(1);
-    }
+    const Sequence prompt = reference_prompt(*inputs, json, config);
     const Parameters parameters = Parameters::load(config, *open_safetensors(weights));
     at::NoGradGuard no_grad;
     const TorchModel model(config, parameters, {});
@@ -218,10 +241,74 @@ TEST(TorchModel, IndependentQuestionsAnswerAsIfAlone) {
   }
 }
 
+/// MiniCPM-o 2.6's structure at the same size; `chunk`: seconds of a piece of attention.
+ModelConfig tiny_omni_config(float chunk) {
+  ModelConfig config = testing::tiny_config();
+  config.version = version_by_key("o26");
+  AudioConfig audio;
+  audio.hidden_size = 48;
+  audio.num_layers = 2;
+  audio.num_heads = 3;
+  audio.intermediate_size = 64;
+  audio.mel_bins = 8;
+  audio.output_size = config.decoder.hidden_size;
+  audio.chunk_seconds = chunk;
+  audio.finish("tiny");
+  config.audio = audio;
+  return config;
+}
+
+/// Tokens with a sound of these pieces (mel frames) in two places; one row is left over.
+Sequence sound_prompt(const ModelConfig& config, const std::vector<int64_t>& pieces, uint64_t seed) {
+  std::mt19937_64 random(seed);
+  std::normal_distribution<float> normal;
+  auto item = std::make_shared<MediaItem>();
+  int64_t rows = -1;
+  for (const int64_t frames : pieces) {
+    MelFrames& mel = item->sounds.emplace_back(MelFrames{frames, config.audio->mel_bins, {}});
+    for (int64_t i = 0; i < frames * mel.bins; ++i)
+      mel.values.push_back(normal(random));
+    rows += config.audio->rows(AudioConfig::encoder_frames(frames));
+  }
+  Sequence prompt = testing::text_prompt(static_cast<int>(rows) + 12, seed);
+  item->spans = {3, 5 + rows / 2};
+  item->span_rows = {rows / 2, rows - rows / 2};
+  prompt.media = {item};
+  prompt.media_rows.resize(1);
+  return prompt;
+}
+
+TEST(TorchModel, HearsAsTheEngineDoes) {
+  for (const float chunk : {0.0f, 0.5f, 1.0f}) {
+    const ModelConfig config = tiny_omni_config(chunk);
+    const auto engine = testing::random_model(config, 3);
+    const Parameters parameters = Parameters::load(config, *testing::random_weights(config, 3));
+    at::NoGradGuard no_grad;
+    const TorchModel model(config, parameters, {});
+    // Odd lengths, several pieces of which the shorter ones see the silence behind them, and two samples of a batch.
+    const std::vector<std::vector<int64_t>> sounds = {{120}, {33}, {301, 45, 130}, {2, 201}};
+    std::vector<EncodedSample> samples;
+    for (const auto& pieces : sounds)
+      samples.push_back(encoded(sound_prompt(config, pieces, 7)));
+    std::vector<const EncodedSample*> list;
+    for (const EncodedSample& sample : samples)
+      list.push_back(&sample);
+    const Batch batch = make_batch(config, list);
+    const Tensor logits = torch_logits(model, batch);
+    for (size_t i = 0; i < samples.size(); ++i) {
+      const auto length = static_cast<int64_t>(samples[i].input.tokens.size());
+      const Tensor own = logits.narrow(0, static_cast<int64_t>(i) * batch.length, length);
+      EXPECT_LT(testing::relative_l2(values(own), engine_logits(*engine, sound_prompt(config, sounds[i], 7))), 1e-5)
+          << "sound " << i << ", pieces of " << chunk << " s";
+    }
+  }
+}
+
 double loss_of(const TorchModel& model, const Batch& batch, Tensor* out = nullptr) {
-  Tensor rows;
+  Tensor rows, sounds;
   if (batch.has_pictures()) rows = model.resample(batch, model.tower(batch));
-  const Tensor logits = model.logits(model.decode(batch, rows), batch.loss_rows);
+  if (batch.has_sound()) sounds = model.hear(batch);
+  const Tensor logits = model.logits(model.decode(batch, rows, sounds), batch.loss_rows);
   const Tensor weights = at::full({batch.targets.size(0)}, 0.01, at::kDouble);
   const Tensor loss = fn::cross_entropy(logits, batch.targets, weights).value;
   if (out != nullptr) *out = loss;
@@ -230,7 +317,7 @@ double loss_of(const TorchModel& model, const Batch& batch, Tensor* out = nullpt
 
 /// Central differences in double along a random direction of every parameter tensor.
 TEST(TorchModel, GradientsAreThoseOfFiniteDifferences) {
-  const ModelConfig config = testing::tiny_config();
+  const ModelConfig config = tiny_omni_config(0.5f);
   Parameters parameters = Parameters::load(config, *testing::random_weights(config, 3), at::kDouble);
   LoraConfig lora;
   lora.r = 3;
@@ -248,7 +335,8 @@ TEST(TorchModel, GradientsAreThoseOfFiniteDifferences) {
     const TorchModel model(config, parameters, options);
     const Sequence prompt = testing::picture_prompt(5);
     const EncodedSample sample = encoded(prompt), three = branched(prompt, prompt.tokens.size() - 2).joined;
-    const EncodedSample* list[] = {&sample, &three};
+    const EncodedSample sound = encoded(sound_prompt(config, {93, 40}, 7));
+    const EncodedSample* list[] = {&sample, &three, &sound};
     const Batch batch = make_batch(config, list, at::kDouble);
     Tensor loss;
     loss_of(model, batch, &loss);

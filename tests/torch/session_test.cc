@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -11,6 +12,7 @@
 #include "dist/communicator.h"
 #include "engine/chat.h"
 #include "io/safetensors.h"
+#include "media/wav.h"
 #include "train/torch/checkpoint.h"
 #include "train/torch/session.h"
 
@@ -25,16 +27,19 @@ constexpr const char* kAnswers[] = {"a cat", "two dogs", "blue", "nothing", "sev
 class SessionTest : public ::testing::Test {
  protected:
   void SetUp() override {
+    make_model("tiny_model.json");
+    write_data();
+  }
+  void make_model(const std::string& sizes) {
     const auto* info = ::testing::UnitTest::GetInstance()->current_test_info();
     folder_ = fs::path(::testing::TempDir()) / (std::string("session_") + info->name());
     fs::remove_all(folder_);
     fs::create_directories(folder_);
     model_ = folder_ / "model";
     const std::string command = std::string(MINICPM_BINARY_DIR) + "/bin/make_pico --model " + MINICPM_SOURCE_DIR +
-                                "/tests/torch/tiny_model.json --words " + MINICPM_SOURCE_DIR +
+                                "/tests/torch/" + sizes + " --words " + MINICPM_SOURCE_DIR +
                                 "/recipes/pico/words.txt --random-weights 3 --out " + model_.string() + " > /dev/null";
     ASSERT_EQ(std::system(command.c_str()), 0) << command;
-    write_data();
   }
   void TearDown() override { fs::remove_all(folder_); }
 
@@ -259,6 +264,94 @@ TEST_F(SessionTest, EvaluationCountsExactAnswers) {
   c.eval.push_back({"held", {(folder_ / "data.jsonl").string(), "", {}, ""}, 8});
   run(c);
   EXPECT_THAT(messages_, HasSubstr("held 100.0 %"));
+}
+
+/// MiniCPM-o 2.6's structure, and six sounds of one pitch each.
+class SoundSessionTest : public SessionTest {
+ protected:
+  void SetUp() override {
+    make_model("tiny_omni_model.json");
+    std::ofstream out(folder_ / "data.jsonl");
+    for (int i = 0; i < 6; ++i) {
+      const std::string name = "s" + std::to_string(i) + ".wav";
+      std::ofstream(folder_ / name, std::ios::binary) << wav_file(tone(i), 16000);
+      const Json line = {
+          {"messages",
+           {{{"role", "user"}, {"content", "<audio>Which?"}}, {{"role", "assistant"}, {"content", kAnswers[i]}}}},
+          {"audios", {name}},
+          {"spoken", kAnswers[i]}};
+      out << line.dump() << '\n';
+    }
+  }
+  static std::vector<float> tone(int kind) {
+    std::vector<float> samples(16000 + 1600 * kind);
+    for (size_t i = 0; i < samples.size(); ++i)
+      samples[i] = 0.5f * std::sin(0.05f * static_cast<float>((kind + 1) * static_cast<int>(i)));
+    return samples;
+  }
+  void add_tensor(const std::string& name) const {
+    const auto source = open_safetensors_folder(model_);
+    std::vector<TensorToWrite> tensors;
+    for (const StoredTensor& tensor : source->tensors())
+      tensors.push_back(tensor_to_write(tensor.name, tensor.view));
+    tensors.push_back(torch_to_write(name, at::full({3}, 7.0), DType::kF32));
+    write_safetensors(model_ / "more.safetensors", std::move(tensors));
+    fs::rename(model_ / "more.safetensors", model_ / "model.safetensors");
+  }
+};
+
+TEST_F(SoundSessionTest, LearnsSoundsByHeartAndTheEngineHearsThem) {
+  TrainConfig c = config("full", 8 * 70);
+  c.stages[0].speech_loss = 0.2;
+  EXPECT_LT(run(c).loss, 0.3);
+  EXPECT_THAT(read("full/log.jsonl"), HasSubstr("speech_loss"));
+  EngineOptions options;
+  options.backend.num_threads = 2;
+  options.precision = Precision::kExact;
+  const auto engine = Engine::load({(folder_ / "full").string(), ""}, options);
+  for (int i = 0; i < 6; ++i) {
+    ChatRequest request;
+    request.messages = {{"user", {ContentPart::from_sound(tone(i)), ContentPart::from_text("Which?")}}};
+    request.sampling.do_sample = false;
+    request.sampling.max_tokens = 24;
+    EXPECT_EQ(engine->chat(request).text, kAnswers[i]) << i;
+  }
+}
+
+TEST_F(SoundSessionTest, TunesTheSoundEncoderAloneAndKeepsTheSpeechDecoder) {
+  add_tensor("tts.emb_text.weight");
+  TrainConfig c = config("ear", 8 * 2);
+  c.tune_vision = c.tune_resampler = c.tune_llm = false;
+  run(c);
+  const auto before = open_safetensors_folder(model_), after = open_safetensors_folder(folder_ / "ear");
+  EXPECT_EQ(after->tensors().size(), before->tensors().size());
+  for (const StoredTensor& tensor : after->tensors()) {
+    const StoredTensor* old = before->find(tensor.name);
+    ASSERT_NE(old, nullptr) << tensor.name;
+    const Tensor a = to_torch(tensor.view, {tensor.view.shape().begin(), tensor.view.shape().end()}, at::kFloat),
+                 b = to_torch(old->view, {old->view.shape().begin(), old->view.shape().end()}, at::kFloat);
+    const bool of_sound = tensor.name.starts_with("apm.") || tensor.name.starts_with("audio_projection_layer.");
+    EXPECT_EQ(at::equal(a, b), !of_sound) << tensor.name;
+  }
+}
+
+TEST_F(SoundSessionTest, TakesPartsOfOtherModels) {
+  TrainConfig c = config("parts", 8);
+  c.from_scratch = true;
+  c.tune_vision = false;
+  c.parts = {{"vpm.", model_.string()}};
+  run(c);
+  const auto from = open_safetensors_folder(model_), after = open_safetensors_folder(folder_ / "parts");
+  for (const StoredTensor& tensor : after->tensors()) {
+    const StoredTensor* old = from->find(tensor.name);
+    const Tensor a = to_torch(tensor.view, {tensor.view.shape().begin(), tensor.view.shape().end()}, at::kFloat),
+                 b = to_torch(old->view, {old->view.shape().begin(), old->view.shape().end()}, at::kFloat);
+    if (tensor.name.starts_with("vpm.")) EXPECT_TRUE(at::equal(a, b)) << tensor.name;
+    if (tensor.name.ends_with("q_proj.weight") && !tensor.name.starts_with("vpm.")) EXPECT_FALSE(at::equal(a, b));
+  }
+  c.out = (folder_ / "none").string();
+  c.parts = {{"nothing.", model_.string()}};
+  EXPECT_THAT(error_of(c), HasSubstr("no tensor whose name begins with nothing."));
 }
 
 }  // namespace

@@ -189,8 +189,11 @@ void add_text(Batch& batch, std::span<const EncodedSample* const> samples) {
 Batch Batch::to(at::Device device) const {
   Batch moved = *this;
   for (Tensor* tensor :
-       {&moved.pixels, &moved.position_ids, &moved.key_positions, &moved.key_rows, &moved.cells, &moved.ids,
-        &moved.positions, &moved.hidden, &moved.image_rows, &moved.loss_rows, &moved.targets}) {
+       {&moved.pixels,       &moved.position_ids, &moved.key_positions,     &moved.key_rows,
+        &moved.cells,        &moved.ids,          &moved.positions,         &moved.hidden,
+        &moved.image_rows,   &moved.loss_rows,    &moved.targets,           &moved.sound.windows,
+        &moved.sound.inside, &moved.sound.frames, &moved.sound.positions,   &moved.sound.kept,
+        &moved.sound.heard,  &moved.sound.places, &moved.sound.spoken_rows, &moved.sound.spoken_tokens}) {
     if (tensor->defined()) *tensor = tensor->to(device);
   }
   return moved;
@@ -204,6 +207,7 @@ Batch make_batch(const ModelConfig& config, std::span<const EncodedSample* const
   for (size_t s = 0; s < samples.size(); ++s) {
     size_t number = 0;  // of the slice in its sample
     for (const auto& item : samples[s]->input.media) {
+      if (item->is_sound()) continue;
       size_t next = 0;
       for (size_t g = 0; g < item->groups.size(); ++g) {
         const ResamplerGroup& group = item->groups[g];
@@ -218,6 +222,7 @@ Batch make_batch(const ModelConfig& config, std::span<const EncodedSample* const
       }
     }
   }
+  if (config.has_audio()) batch.sound = make_sound_batch(*config.audio, samples, batch.length, type);
   if (slices.empty()) return batch;
   std::vector<size_t> order;
   slices = tower_order(order, std::move(slices));

@@ -7,6 +7,7 @@
 #include "models/model_config.h"
 #include "train/encode.h"
 #include "train/torch/functions.h"
+#include "train/torch/sound_batch.h"
 
 namespace minicpm::train {
 
@@ -21,6 +22,8 @@ struct Batch {
   int64_t groups = 0;
   Tensor cells;  // [patches * 2] int64: class of each half patch, -1: not labelled; may be undefined
 
+  SoundBatch sound;
+
   // Text: sequences padded on the right to one length.
   int64_t sequences = 0, length = 0;
   Tensor ids;        // [sequences * length] int64
@@ -34,6 +37,7 @@ struct Batch {
   int64_t tokens = 0;                  // without padding
 
   bool has_pictures() const { return pixels.defined(); }
+  bool has_sound() const { return !sound.empty(); }
   /// All tensors on that device.
   Batch to(at::Device device) const;
 };

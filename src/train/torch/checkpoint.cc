@@ -165,7 +165,7 @@ void read_checkpoint(const fs::path& checkpoint, Parameters& parameters, Optimiz
 }
 
 void write_model_folder(const fs::path& folder, const fs::path& source, const Parameters& parameters,
-                        const std::string& type) {
+                        const std::string& type, const WeightSource* before) {
   make_folder(folder);
   std::error_code error;
   for (const auto& entry : fs::directory_iterator(source, error)) {
@@ -179,7 +179,15 @@ void write_model_folder(const fs::path& folder, const fs::path& source, const Pa
     }
     write_file_atomically(folder / name, text);
   }
-  write_safetensors(folder / "model.safetensors", parameters.to_write(dtype_of(type)));
+  std::vector<TensorToWrite> tensors = parameters.to_write(dtype_of(type));
+  // Parts that are not run here, a speech decoder for example, stay as they are.
+  if (before != nullptr) {
+    for (const StoredTensor& tensor : before->tensors()) {
+      const bool known = parameters.find(tensor.name).defined() || is_redundant(tensor.name);
+      if (!known) tensors.push_back(tensor_to_write(tensor.name, tensor.view));
+    }
+  }
+  write_safetensors(folder / "model.safetensors", std::move(tensors));
 }
 
 void write_adapter(const fs::path& folder, const TrainConfig& config, const Parameters& parameters) {

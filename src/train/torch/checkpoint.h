@@ -34,9 +34,11 @@ CheckpointState read_checkpoint_state(const std::filesystem::path& checkpoint);
 /// Fills parameters and moments. Throws Error bad_file.
 void read_checkpoint(const std::filesystem::path& checkpoint, Parameters& parameters, Optimizer& optimizer);
 
-/// A Hugging Face folder: the tensors in `type`, and the other files of `source` as they are. Throws Error io.
+/// A Hugging Face folder: the tensors in `type`, and the other files of `source` as they are. Tensors of `before`,
+/// which may be null, that are no parameters are taken over: parts that are not trained, like a speech decoder. Throws
+/// Error io.
 void write_model_folder(const std::filesystem::path& folder, const std::filesystem::path& source,
-                        const Parameters& parameters, const std::string& type);
+                        const Parameters& parameters, const std::string& type, const WeightSource* before);
 
 /// The adapter part of the parameters, as PEFT writes it.
 void write_adapter(const std::filesystem::path& folder, const TrainConfig& config, const Parameters& parameters);

@@ -276,7 +276,7 @@ void scatter_heads(const Tensor& split_heads, Tensor& x, int64_t start, int64_t 
 
 struct AttentionFunction : Function<AttentionFunction> {
   static Tensor forward(AutogradContext* ctx, const Tensor& q, const Tensor& k, const Tensor& v,
-                        const std::vector<int64_t>& runs, double scale, bool causal,
+                        const std::vector<int64_t>& runs, double scale, int64_t chunk,
                         const c10::optional<Tensor>& hidden) {
     Tensor out = at::empty_like(q);
     const int64_t groups = k.size(1);
@@ -287,10 +287,10 @@ struct AttentionFunction : Function<AttentionFunction> {
                    vs = gather_heads(v, r[3], n, r[4], groups);
       const Tensor p = at::bmm(qs, ks.transpose(1, 2));  // [n * groups, heads_per_group * q_len, k_len]
       const int64_t* ranges = hidden.has_value() ? hidden->data_ptr<int64_t>() + 2 * r[1] : nullptr;
+      const Visible visible{chunk > 0 ? r[2] : 0, std::max<int64_t>(chunk, 1), ranges, q.size(1) * r[2]};
       with_type(p.scalar_type(), [&](auto type) {
         at::parallel_for(0, p.size(0) * p.size(1), kRowsPerTask, [&](int64_t begin, int64_t end) {
-          softmax(ptr<decltype(type)>(p), begin, end, p.size(2), static_cast<float>(scale), causal ? r[2] : 0, ranges,
-                  q.size(1) * r[2]);
+          softmax(ptr<decltype(type)>(p), begin, end, p.size(2), static_cast<float>(scale), visible);
         });
       });
       scatter_heads(at::bmm(p, vs), out, r[1], n, r[2]);
@@ -332,7 +332,7 @@ struct AttentionFunction : Function<AttentionFunction> {
 
 /// The same by torch's operations, for double and other devices.
 Tensor plain_attention(const Tensor& q, const Tensor& k, const Tensor& v, const std::vector<Run>& runs, double scale,
-                       bool causal, const Tensor& hidden) {
+                       int64_t chunk, const Tensor& hidden) {
   std::vector<Tensor> outs;
   const int64_t shared = q.size(1) / k.size(1), heads = q.size(1), d = q.size(2);
   for (const Run& r : runs) {
@@ -342,8 +342,10 @@ Tensor plain_attention(const Tensor& q, const Tensor& k, const Tensor& v, const 
     const Tensor qs = split(q, r.q_start, r.q_len), ks = split(k, r.k_start, r.k_len).repeat_interleave(shared, 1),
                  vs = split(v, r.k_start, r.k_len).repeat_interleave(shared, 1);
     Tensor scores = at::matmul(qs, ks.transpose(-1, -2)) * scale;
-    if (causal) {
-      Tensor unseen = at::ones({r.q_len, r.k_len}, scores.options().dtype(at::kBool)).triu(1);
+    if (chunk > 0) {
+      const auto places = at::TensorOptions(at::kLong).device(scores.device());
+      const Tensor ends = (at::arange(r.q_len, places).div(chunk, "floor") + 1) * chunk;
+      Tensor unseen = at::arange(r.k_len, places).unsqueeze(0).ge(ends.unsqueeze(1));
       if (hidden.defined()) {
         const Tensor pairs = hidden.narrow(0, r.q_start, r.count * r.q_len).view({r.count, 1, r.q_len, 2});
         const Tensor keys = at::arange(r.k_len, hidden.options());
@@ -355,6 +357,38 @@ Tensor plain_attention(const Tensor& q, const Tensor& k, const Tensor& v, const 
   }
   return at::cat(outs);
 }
+
+struct SelectRowsFunction : Function<SelectRowsFunction> {
+  static Tensor forward(AutogradContext* ctx, const Tensor& x, const Tensor& index) {
+    ctx->save_for_backward({index});
+    ctx->saved_data["rows"] = x.size(0);
+    std::vector<int64_t> shape = x.sizes().vec();
+    shape[0] = index.size(0);
+    Tensor y = at::empty(shape, x.options());
+    copy_rows(x, y, index, [](char* to, char* from, size_t n) { std::memcpy(to, from, n); });
+    return y;
+  }
+  static variable_list backward(AutogradContext* ctx, variable_list grads) {
+    const Tensor index = ctx->get_saved_variables()[0], dy = grads[0].contiguous();
+    std::vector<int64_t> shape = dy.sizes().vec();
+    shape[0] = ctx->saved_data["rows"].toInt();
+    const Tensor dx = at::zeros(shape, dy.options());
+    copy_rows(dx, dy, index, [](char* from, char* to, size_t n) { std::memcpy(to, from, n); });
+    return {dx, Tensor()};
+  }
+  /// copy(row i of `few`, row index[i] of `many`) for all i.
+  template <typename Copy>
+  static void copy_rows(const Tensor& many, const Tensor& few, const Tensor& index, Copy copy) {
+    if (few.size(0) == 0) return;
+    const auto bytes = static_cast<size_t>(few.nbytes() / few.size(0));
+    const int64_t* rows = index.data_ptr<int64_t>();
+    char *all = static_cast<char*>(many.data_ptr()), *some = static_cast<char*>(few.data_ptr());
+    at::parallel_for(0, few.size(0), kRowsPerTask, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i)
+        copy(some + static_cast<size_t>(i) * bytes, all + static_cast<size_t>(rows[i]) * bytes, bytes);
+    });
+  }
+};
 
 struct CrossEntropyFunction : Function<CrossEntropyFunction> {
   static variable_list forward(AutogradContext* ctx, const Tensor& logits, const Tensor& target, const Tensor& weight) {
@@ -404,6 +438,14 @@ Tensor gelu(const Tensor& x) {
   return fused(x) ? GeluFunction::apply(x.contiguous()) : at::gelu(x, "tanh");
 }
 
+Tensor gelu_erf(const Tensor& x) {
+  return at::gelu(x, "none");
+}
+
+Tensor select_rows(const Tensor& x, const Tensor& index) {
+  return fused(x) ? SelectRowsFunction::apply(x.contiguous(), index) : x.index_select(0, index);
+}
+
 Tensor silu_mul(const Tensor& gate, const Tensor& up) {
   return fused(gate) ? SiluMulFunction::apply(gate.contiguous(), up.contiguous()) : at::silu(gate) * up;
 }
@@ -421,12 +463,12 @@ Tensor add(const Tensor& x, const Tensor& y) {
 }
 
 Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, const std::vector<Run>& runs, double scale,
-                 bool causal, const Tensor& hidden) {
-  if (!fused(q)) return plain_attention(q, k, v, runs, scale, causal, hidden);
+                 int64_t chunk, const Tensor& hidden) {
+  if (!fused(q)) return plain_attention(q, k, v, runs, scale, chunk, hidden);
   std::vector<int64_t> flat;
   for (const Run& r : runs)
     flat.insert(flat.end(), {r.count, r.q_start, r.q_len, r.k_start, r.k_len});
-  return AttentionFunction::apply(q.contiguous(), k.contiguous(), v.contiguous(), flat, scale, causal,
+  return AttentionFunction::apply(q.contiguous(), k.contiguous(), v.contiguous(), flat, scale, chunk,
                                   hidden.defined() ? c10::optional<Tensor>(hidden) : c10::nullopt);
 }
 

@@ -29,6 +29,8 @@ Tensor rms_norm(const Tensor& x, const Tensor& w, double eps, at::ScalarType out
 
 /// GELU in its tanh form.
 Tensor gelu(const Tensor& x);
+/// GELU by the error function.
+Tensor gelu_erf(const Tensor& x);
 /// silu(gate) * up.
 Tensor silu_mul(const Tensor& gate, const Tensor& up);
 
@@ -38,12 +40,16 @@ Tensor rope(const Tensor& x, const Tensor& cos, const Tensor& sin);
 /// Residual stream x (f32, or double) plus a branch y in the compute type.
 Tensor add(const Tensor& x, const Tensor& y);
 
+/// Rows of x [rows, ...] by number, each at most once: index [n] int64 -> [n, ...].
+Tensor select_rows(const Tensor& x, const Tensor& index);
+
 /// softmax(scale q k^T) v inside each sequence: q [q_rows, heads, head_dim], k and v [k_rows, kv_heads, head_dim] ->
-/// [q_rows, heads, head_dim]. Query heads share key heads in order. `causal` needs q_len == k_len. `hidden` [q_rows, 2]
-/// int64, for causal attention only and may be undefined: the keys [from, to) of its sequence that a row does not see,
-/// none of them after the row's own.
+/// [q_rows, heads, head_dim]. Query heads share key heads in order. `chunk` > 0 needs q_len == k_len: a row sees the
+/// piece of so many rows that it is in and all before it; 1 is causal attention, 0 sees everything. `hidden` [q_rows,
+/// 2] int64, for causal attention only and may be undefined: the keys [from, to) of its sequence that a row does not
+/// see, none of them after the row's own.
 Tensor attention(const Tensor& q, const Tensor& k, const Tensor& v, const std::vector<Run>& runs, double scale,
-                 bool causal, const Tensor& hidden = {});
+                 int64_t chunk, const Tensor& hidden = {});
 
 struct Loss {
   Tensor value;  // scalar: sum over rows of weight * -log p(target)

@@ -1,5 +1,6 @@
 #include "train/torch/kernels.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -223,14 +224,16 @@ MINICPM_INLINE void write_exp(T* row, int64_t begin, int64_t end, float largest,
 }
 
 template <typename T>
-MINICPM_INLINE void softmax_rows(T* scores, int64_t begin, int64_t end, int64_t columns, float scale, int64_t causal,
-                                 const int64_t* hidden, int64_t sequence_rows) {
+MINICPM_INLINE void softmax_rows(T* scores, int64_t begin, int64_t end, int64_t columns, float scale,
+                                 const Visible& seen) {
   for (int64_t r = begin; r < end; ++r) {
     T* row = scores + r * columns;
-    const int64_t visible = causal > 0 ? columns - causal + r % causal + 1 : columns;
+    const int64_t place = seen.length > 0 ? r % seen.length : 0;
+    const int64_t piece_end = columns - seen.length + (place / seen.chunk + 1) * seen.chunk;
+    const int64_t visible = seen.length > 0 ? std::min(columns, piece_end) : columns;
     int64_t from = visible, to = visible;  // the row sees [0, from) and [to, visible)
-    if (hidden != nullptr) {
-      const int64_t* pair = hidden + 2 * (r / sequence_rows * causal + r % causal);
+    if (seen.hidden != nullptr) {
+      const int64_t* pair = seen.hidden + 2 * (r / seen.sequence_rows * seen.length + place);
       from = pair[0], to = pair[1];
     }
     float largest = largest_of(row, 0, from, -std::numeric_limits<float>::infinity());
@@ -426,9 +429,9 @@ MINICPM_CLONES void diagonal_sum(const Bf16* x, const Bf16* y, Bf16* out, int64_
     silu_mul_backward_range(dy, gate, up, dgate, dup, begin, end);                                                   \
   }                                                                                                                  \
   template <>                                                                                                        \
-  MINICPM_CLONES void softmax<T>(T * s, int64_t begin, int64_t end, int64_t columns, float scale, int64_t causal,    \
-                                 const int64_t* hidden, int64_t sequence_rows) {                                     \
-    softmax_rows(s, begin, end, columns, scale, causal, hidden, sequence_rows);                                      \
+  MINICPM_CLONES void softmax<T>(T * s, int64_t begin, int64_t end, int64_t columns, float scale,                    \
+                                 const Visible& visible) {                                                           \
+    softmax_rows(s, begin, end, columns, scale, visible);                                                            \
   }                                                                                                                  \
   template <>                                                                                                        \
   MINICPM_CLONES void softmax_backward<T>(const T* p, T* dp, int64_t begin, int64_t end, int64_t columns,            \

@@ -38,12 +38,21 @@ void silu_mul(const T* gate, const T* up, T* y, int64_t begin, int64_t end);
 template <typename T>
 void silu_mul_backward(const T* dy, const T* gate, const T* up, T* dgate, T* dup, int64_t begin, int64_t end);
 
-/// Rows of scores become softmax(scale * row) in place. `causal` > 0: row r sees columns 0 .. r % causal (+ columns -
-/// causal, if there are more columns than query rows), the rest become 0. `hidden`, for causal rows only and may be
-/// null: pairs [from, to) of columns that become 0 as well; row r has pair (r / sequence_rows) * causal + r % causal.
+/// What a row of scores sees of its columns.
+struct Visible {
+  /// Rows of one sequence, if a row sees only so far: row r the columns up to the end of its piece of `chunk` rows,
+  /// those of r % length counted from the last `length` columns. Pieces of one row are causal attention. 0: all
+  /// columns.
+  int64_t length = 0;
+  int64_t chunk = 1;
+  /// For causal rows only and may be null: pairs [from, to) of columns that are not seen either; row r has pair
+  /// (r / sequence_rows) * length + r % length.
+  const int64_t* hidden = nullptr;
+  int64_t sequence_rows = 0;
+};
+/// Rows of scores become softmax(scale * row) in place; columns that are not seen become 0.
 template <typename T>
-void softmax(T* s, int64_t begin, int64_t end, int64_t columns, float scale, int64_t causal, const int64_t* hidden,
-             int64_t sequence_rows);
+void softmax(T* s, int64_t begin, int64_t end, int64_t columns, float scale, const Visible& visible);
 /// ds = scale * p * (dp - sum(dp * p)), written over dp.
 template <typename T>
 void softmax_backward(const T* p, T* dp, int64_t begin, int64_t end, int64_t columns, float scale);

@@ -60,6 +60,7 @@ TorchModel::TorchModel(const ModelConfig& config, const Parameters& parameters, 
     fail(ErrorCode::kUnsupported, "{}: training does not know rotary positions with long factors", config.source);
   }
   find_decoder(parameters);
+  if (config.has_audio()) find_sound(parameters);
   if (!config.has_vision()) return;
   find_tower(parameters);
   find_resampler(parameters);
@@ -123,6 +124,10 @@ Tensor TorchModel::apply(const Linear& layer, const Tensor& x) const {
   return y + options_.lora_scale * fn::linear(fn::linear(kept, layer.a), layer.b);
 }
 
+Tensor TorchModel::run_layer(const Tensor& x, const std::function<Tensor(const Tensor&)>& layer) const {
+  return options_.gradient_checkpointing && x.requires_grad() ? CheckpointFunction::apply(x, layer) : layer(x);
+}
+
 Tensor TorchModel::vision_layer(const VisionLayer& w, Tensor x, const std::vector<Run>& runs) const {
   const VisionConfig& c = *config_.vision;
   const double scale = 1.0 / std::sqrt(static_cast<double>(c.head_dim));
@@ -143,12 +148,8 @@ Tensor TorchModel::tower(const Batch& batch) const {
   const Tensor patches =
       fn::linear(batch.pixels.to(options_.compute), patch_.view({c.hidden_size, c.patch_dim}), patch_bias_);
   Tensor x = fn::add(at::embedding(position_, batch.position_ids), patches);
-  for (const VisionLayer& w : vision_layers_) {
-    const auto layer = [this, &w, runs = batch.tower_runs](const Tensor& in) { return vision_layer(w, in, runs); };
-    x = options_.gradient_checkpointing && x.requires_grad()
-            ? CheckpointFunction::apply(x, CheckpointFunction::Layer(layer))
-            : layer(x);
-  }
+  for (const VisionLayer& w : vision_layers_)
+    x = run_layer(x, [this, &w, runs = batch.tower_runs](const Tensor& in) { return vision_layer(w, in, runs); });
   return fn::layer_norm(x, post_norm_, post_norm_bias_, c.layer_norm_eps, options_.compute);
 }
 
@@ -200,11 +201,15 @@ Tensor TorchModel::decoder_layer(const DecoderLayer& w, Tensor x, const Tensor& 
   return fn::add(x, branch(apply(w.down, fn::silu_mul(apply(w.gate, h), apply(w.up, h)))));
 }
 
-Tensor TorchModel::decode(const Batch& batch, const Tensor& image_rows) const {
+Tensor TorchModel::decode(const Batch& batch, const Tensor& image_rows, const Tensor& sound_rows) const {
   const DecoderConfig& c = config_.decoder;
   Tensor x = at::embedding(embed_, batch.ids);
   if (c.embedding_scale != 1.0f) x = x * c.embedding_scale;
   if (image_rows.defined()) x = x.index_copy(0, batch.image_rows, image_rows.to(x.scalar_type()));
+  if (sound_rows.defined()) {
+    const Tensor heard = fn::select_rows(sound_rows, batch.sound.heard);
+    x = x.index_copy(0, batch.sound.places, heard.to(x.scalar_type()));
+  }
 
   // Angles in f32 as the engine computes them.
   const Tensor powers =
@@ -218,12 +223,9 @@ Tensor TorchModel::decode(const Batch& batch, const Tensor& image_rows) const {
   const Tensor cos = at_positions(angles.cos()), sin = at_positions(angles.sin());
   const std::vector<Run> runs{{batch.sequences, 0, batch.length, 0, batch.length}};
   for (const DecoderLayer& w : decoder_layers_) {
-    const auto layer = [this, &w, cos, sin, runs, hidden = batch.hidden](const Tensor& in) {
+    x = run_layer(x, [this, &w, cos, sin, runs, hidden = batch.hidden](const Tensor& in) {
       return decoder_layer(w, in, cos, sin, runs, hidden);
-    };
-    x = options_.gradient_checkpointing && x.requires_grad()
-            ? CheckpointFunction::apply(x, CheckpointFunction::Layer(layer))
-            : layer(x);
+    });
   }
   return x;
 }

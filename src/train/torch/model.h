@@ -1,7 +1,8 @@
-// MiniCPM-V in torch, for training: the tower, the resampler and the language model over packed batches. The second
-// definition of what models/ computes, held against it by tests.
+// MiniCPM-V and MiniCPM-o in torch, for training: the tower, the resampler, the sound encoder and the language model
+// over packed batches. The second definition of what models/ computes, held against it by tests.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -29,8 +30,11 @@ class TorchModel {
   Tensor tower(const Batch& batch) const;
   /// Features of tower() -> [groups * query_num, embed] in the compute type.
   Tensor resample(const Batch& batch, const Tensor& features) const;
-  /// Last hidden states before the final norm, [sequences * length, hidden]; image_rows from resample(), or undefined.
-  Tensor decode(const Batch& batch, const Tensor& image_rows) const;
+  /// Sound encoder, projection and pooling: the rows of all sounds [rows, hidden] in the compute type. Requires sounds.
+  Tensor hear(const Batch& batch) const;
+  /// Last hidden states before the final norm, [sequences * length, hidden]; image_rows from resample() and sound_rows
+  /// from hear(), or undefined.
+  Tensor decode(const Batch& batch, const Tensor& image_rows, const Tensor& sound_rows = {}) const;
   /// Hidden states of some rows -> [rows, vocab].
   Tensor logits(const Tensor& hidden, const Tensor& rows) const;
 
@@ -44,6 +48,11 @@ class TorchModel {
     Tensor norm1, norm1_bias, norm2, norm2_bias;
     Linear q, k, v, out, fc1, fc2;
   };
+  struct SoundEncoder {
+    Tensor conv1, conv1_bias, conv2, conv2_bias, position, norm, norm_bias;
+    std::vector<VisionLayer> layers;  // of the same parts as the tower's
+    Linear linear1, linear2;
+  };
   struct DecoderLayer {
     Tensor attn_norm, q_norm, k_norm, ffn_norm;
     Linear q, k, v, o, gate, up, down;
@@ -51,9 +60,13 @@ class TorchModel {
   Linear find_linear(const Parameters& parameters, const std::string& module) const;
   void find_tower(const Parameters& parameters);
   void find_resampler(const Parameters& parameters);
+  void find_sound(const Parameters& parameters);
   void find_decoder(const Parameters& parameters);
 
   Tensor apply(const Linear& layer, const Tensor& x) const;
+  /// The layer, computed again on the way back where that is asked for.
+  Tensor run_layer(const Tensor& x, const std::function<Tensor(const Tensor&)>& layer) const;
+  Tensor sound_layer(const VisionLayer& w, Tensor x, const std::vector<Run>& runs) const;
   Tensor vision_layer(const VisionLayer& w, Tensor x, const std::vector<Run>& runs) const;
   Tensor decoder_layer(const DecoderLayer& w, Tensor x, const Tensor& cos, const Tensor& sin,
                        const std::vector<Run>& runs, const Tensor& hidden) const;
@@ -67,6 +80,7 @@ class TorchModel {
   Tensor query_, in_proj_, in_proj_bias_, proj_;
   Tensor ln_q_, ln_q_bias_, ln_kv_, ln_kv_bias_, ln_post_, ln_post_bias_;
   Linear kv_proj_, out_proj_;
+  SoundEncoder sound_;
   Tensor embed_, norm_, output_;
   std::vector<DecoderLayer> decoder_layers_;
 };

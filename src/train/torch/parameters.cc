@@ -46,9 +46,18 @@ Tensor sine_positions(int64_t side, int64_t width) {
   return at::constant_pad_nd(at::cat({columns, rows}, 2).reshape({side * side, 4 * n}), {0, width - 4 * n});
 }
 
+/// Whisper's: sines in the first half of the channels and cosines in the second, from one frame to 10000.
+Tensor time_positions(int64_t frames, int64_t width) {
+  const int64_t n = width / 2;
+  const Tensor rates = at::pow(10000.0, -at::arange(n, at::kDouble) / static_cast<double>(std::max<int64_t>(1, n - 1)));
+  const Tensor angles = at::arange(frames, at::kDouble).unsqueeze(1) * rates;
+  return at::constant_pad_nd(at::cat({angles.sin(), angles.cos()}, 1), {0, width - 2 * n});
+}
+
 Tensor random_tensor(const ModelConfig& config, const std::string& name, const std::vector<int64_t>& shape,
                      at::Generator generator) {
   if (ends_with(name, "position_embedding.weight")) return 0.3 * sine_positions(config.vision->grid_size, shape[1]);
+  if (ends_with(name, "embed_positions.weight")) return 0.3 * time_positions(shape[0], shape[1]);
   if (shape.size() == 1) return ends_with(name, "bias") ? at::zeros(shape, at::kDouble) : at::ones(shape, at::kDouble);
   int64_t inputs = 1;
   for (size_t i = 1; i < shape.size(); ++i)
@@ -56,12 +65,15 @@ Tensor random_tensor(const ModelConfig& config, const std::string& name, const s
   double deviation = 1.0 / std::sqrt(static_cast<double>(inputs));
   if (contains(name, "embed_tokens") || ends_with(name, "lm_head.weight") || name == "resampler.query") {
     deviation = 0.02;
+  } else if (config.has_audio() && name.starts_with(kAudioPrefix)) {
+    const bool ends_branch = ends_with(name, "self_attn.out_proj.weight") || ends_with(name, "fc2.weight");
+    if (ends_branch) deviation /= std::sqrt(2.0 * static_cast<double>(config.audio->num_layers));
   } else if (ends_with(name, "self_attn.out_proj.weight") || ends_with(name, "mlp.fc2.weight")) {
     deviation /= std::sqrt(2.0 * static_cast<double>(config.vision->num_layers));
   } else if (ends_with(name, "self_attn.o_proj.weight") || ends_with(name, "mlp.down_proj.weight")) {
     deviation /= std::sqrt(2.0 * static_cast<double>(config.decoder.num_layers));
-  } else if (name == "resampler.proj") {
-    deviation *= 0.2;  // image rows enter the language model at the size of token embeddings, not far above it
+  } else if (name == "resampler.proj" || name == std::string(kAudioProjectorPrefix) + "linear2.weight") {
+    deviation *= 0.2;  // rows of media enter the language model at the size of token embeddings, not far above it
   }
   return at::randn(shape, generator, at::kDouble) * deviation;
 }

@@ -53,6 +53,14 @@ Session::Session(const TrainConfig& config, const TrainHooks& hooks, Communicato
   }
   config_.model = files.folder.string();  // a name like "pico" until here
   processor_.emplace(description_.config, *description_.tokenizer);
+  const auto listens = [](const StageConfig& stage) { return stage.speech_loss > 0; };
+  if (std::ranges::any_of(config.stages, listens)) {
+    const auto unknown = description_.tokenizer->token_id("<unk>");
+    if (!description_.config.has_audio() || !unknown) {
+      fail(ErrorCode::kInvalidRequest, "{}: speech_loss needs a model that hears, with the token <unk>", config.model);
+    }
+    between_words_ = *unknown;
+  }
   load_parameters();
   choose_trained();
   ModelOptions options;
@@ -69,6 +77,7 @@ void Session::load_parameters() {
   const ModelConfig& model = description_.config;
   if (config_.from_scratch) {
     parameters_ = Parameters::random(model, config_.seed);
+    take_parts();
   } else {
     parameters_ = Parameters::load(model, *open_safetensors_folder(config_.model));
   }
@@ -82,6 +91,26 @@ void Session::load_parameters() {
   parameters_.to(device_);
 }
 
+void Session::take_parts() {
+  for (const auto& [prefix, folder] : config_.parts) {
+    const ModelFiles files = find_model_files(folder, "");
+    const auto source = open_safetensors_folder(files.folder);
+    int64_t taken = 0;
+    for (const auto& [name, value] : parameters_.all()) {
+      const StoredTensor* stored = name.starts_with(prefix) ? source->find(name) : nullptr;
+      if (stored == nullptr) continue;
+      const std::vector<int64_t> shape(stored->view.shape().begin(), stored->view.shape().end());
+      if (at::IntArrayRef(shape) != value.sizes()) {
+        fail(ErrorCode::kBadFile, "{}: tensor {} has the shape {}, expected {}", source->path(), name,
+             shape_string(shape), shape_string(value.sizes().vec()));
+      }
+      value.copy_(to_torch(stored->view, shape, value.scalar_type()));
+      ++taken;
+    }
+    if (taken == 0) fail(ErrorCode::kBadFile, "{}: no tensor whose name begins with {} fits", source->path(), prefix);
+  }
+}
+
 void Session::choose_trained() {
   std::optional<LoraSelection> selection;
   if (config_.lora) selection.emplace(*config_.lora);
@@ -90,7 +119,7 @@ void Session::choose_trained() {
     bool train = config_.tune_llm;
     if (name.starts_with("vpm.") || name.starts_with("cells.")) train = config_.tune_vision;
     if (name.starts_with("resampler.")) train = config_.tune_resampler;
-    if (name.starts_with(kAudioPrefix) || name.starts_with(kAudioProjectorPrefix)) continue;  // kept as they are
+    if (name.starts_with(kAudioPrefix) || name.starts_with(kAudioProjectorPrefix)) train = config_.tune_audio;
     const bool adapter = name.ends_with(".lora_A") || name.ends_with(".lora_B");
     if (selection) train = adapter || selection->saves_whole(name);
     if (!train) continue;
@@ -109,7 +138,10 @@ void Session::resume(const fs::path& checkpoint) {
   state_ = read_checkpoint_state(checkpoint);
   const int64_t begun = state_.stage + (state_.stage_step > 0 ? 1 : 0);
   const Json settings = train_config_json(config_);
-  if (fixed_settings(state_.config, begun) != fixed_settings(settings, begun)) {
+  // Settings that the run did not know yet have their defaults.
+  const std::string source = (checkpoint / "state.json").string();
+  const Json before = train_config_json(parse_train_config(state_.config, source));
+  if (fixed_settings(before, begun) != fixed_settings(settings, begun)) {
     fail(ErrorCode::kInvalidRequest, "{}: was written by a run with other settings; use the same ones or another --out",
          checkpoint.string());
   }
@@ -197,7 +229,8 @@ void Session::run_stage(size_t index) {
     const Update last = update(stream, stage, state_.stage_step);
     ++state_.step, ++state_.stage_step, ++updates, ++updates_of_call_;
     state_.samples += static_cast<int64_t>(last.counts.samples);
-    sum.loss += last.loss, sum.answers += last.answers, sum.cells += last.cells, sum.norm += last.norm;
+    sum.loss += last.loss, sum.answers += last.answers, sum.cells += last.cells, sum.speech += last.speech,
+        sum.norm += last.norm;
     sum.counts.text += last.counts.text, sum.counts.samples += last.counts.samples;
     sum.rate = last.rate;
     result_.loss = last.loss;
@@ -223,12 +256,16 @@ void Session::run_stage(size_t index) {
 
 Session::Counts Session::count(const std::vector<std::vector<const EncodedSample*>>& micro,
                                const StageConfig& stage) const {
-  double values[4] = {};
+  double values[5] = {};
   for (const auto& samples : micro) {
     for (const EncodedSample* sample : samples) {
       values[0] += static_cast<double>(sample->trained_tokens);
       values[2] += 1;
       values[3] += static_cast<double>(sample->input.tokens.size());
+      if (stage.speech_loss > 0) {
+        for (const auto& spoken : sample->spoken)
+          values[4] += static_cast<double>(spoken.size());
+      }
       if (stage.cell_loss == 0) continue;
       for (const auto& cells : sample->cells) {
         for (int32_t cell : cells)
@@ -237,7 +274,7 @@ Session::Counts Session::count(const std::vector<std::vector<const EncodedSample
     }
   }
   communicator_->all_reduce_sum(std::span(values));
-  return {values[0], values[1], values[2], values[3]};
+  return {values[0], values[1], values[2], values[3], values[4]};
 }
 
 Batch Session::batch_of(const std::vector<const EncodedSample*>& samples) const {
@@ -254,26 +291,45 @@ Tensor Session::cell_loss(const Batch& batch, const Tensor& features, double wei
   return fn::cross_entropy(logits, batch.cells, weights).value;
 }
 
+// Connectionist temporal classification: the language model's output layer, applied to the rows of a sound, is to name
+// the tokens that are said in their order, with <unk>, which also holds the sound's places in the prompt, between them.
+Tensor Session::speech_loss(const Batch& batch, const Tensor& sound_rows, double weight) const {
+  const SoundBatch& sound = batch.sound;
+  const int64_t count = sound.spoken_rows.size(0), longest = sound.spoken_rows.size(1);
+  const Tensor log_p = model_->logits(sound_rows, sound.spoken_rows.view({-1})).to(at::kFloat).log_softmax(-1);
+  const Tensor by_time = log_p.view({count, longest, log_p.size(1)}).transpose(0, 1);
+  const Tensor loss = at::ctc_loss(by_time, sound.spoken_tokens, at::IntArrayRef(sound.spoken_row_counts),
+                                   at::IntArrayRef(sound.spoken_lengths), between_words_, at::Reduction::Sum, true);
+  return loss * weight;
+}
+
 Session::Losses Session::losses(const Batch& batch, const StageConfig& stage, const Counts& counts) const {
   Losses result;
-  Tensor features, image_rows;
+  Tensor features, image_rows, sound_rows;
   const bool answers = stage.answer_loss > 0 && batch.targets.numel() > 0;
+  const auto add = [&result](const Tensor& loss, double weight) {
+    const Tensor part = loss * weight;
+    result.total = result.total.defined() ? result.total + part : part;
+    return loss.item<double>();
+  };
   if (batch.has_pictures()) {
     features = model_->tower(batch);
     if (stage.cell_loss > 0 && batch.cells.defined()) {
-      const Tensor loss = cell_loss(batch, features, 1.0 / std::max(counts.cells, 1.0));
-      result.cells = loss.item<double>();
-      result.total = loss * stage.cell_loss;
+      result.cells = add(cell_loss(batch, features, 1.0 / std::max(counts.cells, 1.0)), stage.cell_loss);
     }
     if (answers) image_rows = model_->resample(batch, features);
   }
+  if (batch.has_sound()) {
+    sound_rows = model_->hear(batch);
+    if (stage.speech_loss > 0 && batch.sound.spoken_rows.defined()) {
+      result.speech = add(speech_loss(batch, sound_rows, 1.0 / std::max(counts.spoken, 1.0)), stage.speech_loss);
+    }
+  }
   if (answers) {
-    const Tensor logits = model_->logits(model_->decode(batch, image_rows), batch.loss_rows);
+    const Tensor logits = model_->logits(model_->decode(batch, image_rows, sound_rows), batch.loss_rows);
     const Tensor weights = at::full({batch.targets.size(0)}, 1.0 / std::max(counts.tokens, 1.0),
                                     at::TensorOptions(at::kFloat).device(device_));
-    const Tensor loss = fn::cross_entropy(logits, batch.targets, weights).value;
-    result.answers = loss.item<double>();
-    result.total = result.total.defined() ? result.total + loss * stage.answer_loss : loss * stage.answer_loss;
+    result.answers = add(fn::cross_entropy(logits, batch.targets, weights).value, stage.answer_loss);
   }
   return result;
 }
@@ -285,7 +341,7 @@ Session::Update Session::update(BatchStream& stream, const StageConfig& stage, i
   torch::manual_seed(config_.seed * 1000003 + state_.step * communicator_->size() + communicator_->rank());  // dropout
   model_->set_training(true);
   optimizer_->zero_grad();
-  double sums[2] = {};
+  double sums[3] = {};
   for (const auto& samples : micro) {
     if (samples.empty()) continue;
     const Losses part = losses(batch_of(samples), stage, result.counts);
@@ -293,11 +349,12 @@ Session::Update Session::update(BatchStream& stream, const StageConfig& stage, i
     part.total.backward();
     sums[0] += part.answers;
     sums[1] += part.cells;
+    sums[2] += part.speech;
   }
   average_gradients();
   communicator_->all_reduce_sum(std::span(sums));
-  result.answers = sums[0], result.cells = sums[1];
-  result.loss = stage.answer_loss * sums[0] + stage.cell_loss * sums[1];
+  result.answers = sums[0], result.cells = sums[1], result.speech = sums[2];
+  result.loss = stage.answer_loss * sums[0] + stage.cell_loss * sums[1] + stage.speech_loss * sums[2];
 
   ScheduleConfig schedule = stage.schedule;
   schedule.steps = stream.steps();
@@ -312,7 +369,7 @@ Session::Update Session::update(BatchStream& stream, const StageConfig& stage, i
     }
     say(fmt::format("update {} left out: its gradient is not finite", state_.step + 1));
     result.skipped = true;
-    result.loss = result.norm = result.answers = result.cells = 0;
+    result.loss = result.norm = result.answers = result.cells = result.speech = 0;
     return result;
   }
   skipped_in_a_row_ = 0;
@@ -364,6 +421,7 @@ void Session::log(const StageConfig& stage, const Update& sum, int64_t updates, 
   record.seconds = seconds_before_ + now() - started_;
   if (stage.answer_loss > 0) record.extra.emplace_back("answer_loss", sum.answers / n);
   if (stage.cell_loss > 0) record.extra.emplace_back("cell_loss", sum.cells / n);
+  if (stage.speech_loss > 0) record.extra.emplace_back("speech_loss", sum.speech / n);
   log_->add(record);
   TrainProgress progress;
   progress.loss = record.loss;
@@ -385,15 +443,20 @@ void Session::report(const StageConfig& stage, TrainProgress progress) const {
 void Session::plan_memory(BatchStream& stream) {
   TrainingMemoryRequest request;
   for (const auto& samples : stream.micro_batches(state_.stage_step)) {
-    int64_t longest = 0, patches = 0, trained = 0;
+    int64_t longest = 0, patches = 0, trained = 0, frames = 0;
     for (const EncodedSample* sample : samples) {
       longest = std::max(longest, static_cast<int64_t>(sample->input.tokens.size()));
       trained += sample->trained_tokens;
       for (const auto& item : sample->input.media) {
         for (const Patches& slice : item->slices)
           patches += int64_t{slice.h} * slice.w;
+        for (const MelFrames& mel : item->sounds) {
+          frames += AudioConfig::encoder_frames(mel.frames);
+          request.longest_sound = std::max(request.longest_sound, AudioConfig::encoder_frames(mel.frames));
+        }
       }
     }
+    request.batch_frames = std::max(request.batch_frames, frames);
     request.longest_sample = std::max(request.longest_sample, longest);
     request.batch_tokens = std::max(request.batch_tokens, longest * static_cast<int64_t>(samples.size()));
     request.batch_patches = std::max(request.batch_patches, patches);
@@ -405,6 +468,7 @@ void Session::plan_memory(BatchStream& stream) {
     request.trained_parameters += value.numel();
     request.trains_vision = request.trains_vision || name.starts_with("vpm.");
     request.trains_resampler = request.trains_resampler || name.starts_with("resampler.");
+    request.trains_sound = request.trains_sound || name.starts_with(kAudioPrefix);
   }
   request.compute_dtype = config_.dtype == "bf16" ? DType::kBF16 : DType::kF32;
   request.gradient_checkpointing = config_.gradient_checkpointing;
@@ -437,7 +501,8 @@ std::vector<Scalar> Session::evaluate_set(const EvalSet& set) {
     for (int64_t i = first; i < std::min(n, first + kBatch); ++i)
       part.push_back(samples[i].get());
     const Batch batch = batch_of(part);
-    Tensor features, image_rows;
+    Tensor features, image_rows, sound_rows;
+    if (batch.has_sound()) sound_rows = model_->hear(batch);
     if (batch.has_pictures()) {
       features = model_->tower(batch);
       image_rows = model_->resample(batch, features);
@@ -449,7 +514,7 @@ std::vector<Scalar> Session::evaluate_set(const EvalSet& set) {
         cell_hits += logits.argmax(-1).eq(batch.cells).logical_and(shown).sum().item<double>();
       }
     }
-    const Tensor logits = model_->logits(model_->decode(batch, image_rows), batch.loss_rows);
+    const Tensor logits = model_->logits(model_->decode(batch, image_rows, sound_rows), batch.loss_rows);
     const fn::Loss result = fn::cross_entropy(
         logits, batch.targets, at::ones({batch.targets.size(0)}, at::TensorOptions(at::kFloat).device(device_)));
     loss += result.value.item<double>();
@@ -503,7 +568,8 @@ void Session::save_result() {
   if (config_.lora) {
     write_adapter(config_.out, config_, parameters_);
   } else {
-    write_model_folder(config_.out, config_.model, parameters_, config_.save_dtype);
+    const auto before = config_.from_scratch ? nullptr : open_safetensors_folder(config_.model);
+    write_model_folder(config_.out, config_.model, parameters_, config_.save_dtype, before.get());
   }
   say(fmt::format("wrote {}", config_.out));
 }

@@ -24,19 +24,20 @@ class Session {
  private:
   struct Losses {
     Tensor total;
-    double answers = 0, cells = 0;  // sums that belong to this micro-batch's share of the means
+    double answers = 0, cells = 0, speech = 0;  // sums that belong to this micro-batch's share of the means
   };
   /// What the gradients of one update are divided by, over all processes.
   struct Counts {
-    double tokens = 0, cells = 0, samples = 0, text = 0;
+    double tokens = 0, cells = 0, samples = 0, text = 0, spoken = 0;
   };
   struct Update {
-    double loss = 0, answers = 0, cells = 0, norm = 0, rate = 0;
+    double loss = 0, answers = 0, cells = 0, speech = 0, norm = 0, rate = 0;
     Counts counts;
     bool skipped = false;
   };
 
   void load_parameters();
+  void take_parts();
   void choose_trained();
   void resume(const std::filesystem::path& checkpoint);
   void plan_memory(BatchStream& stream);
@@ -45,6 +46,7 @@ class Session {
   Counts count(const std::vector<std::vector<const EncodedSample*>>& micro, const StageConfig& stage) const;
   Losses losses(const Batch& batch, const StageConfig& stage, const Counts& counts) const;
   Tensor cell_loss(const Batch& batch, const Tensor& features, double weight) const;
+  Tensor speech_loss(const Batch& batch, const Tensor& sound_rows, double weight) const;
   void average_gradients();
   std::vector<double> rates(const StageConfig& stage, double factor) const;
   void log(const StageConfig& stage, const Update& last, int64_t updates, double seconds);
@@ -73,6 +75,7 @@ class Session {
   TrainResult result_;
   double seconds_before_ = 0, started_ = 0, last_save_ = 0;
   int64_t first_step_ = 0, updates_of_call_ = 0, skipped_in_a_row_ = 0;
+  int32_t between_words_ = 0;  // the token of rows in which no word is named, for the loss on speech
   bool planned_ = false, stopping_ = false;
 };
 

@@ -7,6 +7,8 @@
 #include <fstream>
 #include <random>
 
+#include "base/base64.h"
+#include "media/wav.h"
 #include "support/video_writer.h"
 #include "train_support.h"
 
@@ -40,6 +42,8 @@ class DatasetTest : public ::testing::Test {
     folder_ = pattern;
     write("cat.bmp", bmp(4, 4));
     write("dog.bmp", bmp(8, 4));
+    write("one.wav", wav_file(std::vector<float>(1600, 0.1f), 16000));
+    write("two.wav", wav_file(std::vector<float>(1600, 0.1f), 8000));  // 3200 samples at 16 kHz
   }
   void TearDown() override { std::filesystem::remove_all(folder_); }
 
@@ -60,6 +64,7 @@ class DatasetTest : public ::testing::Test {
       for (const ContentPart& part : message.content) {
         if (part.kind == ContentPart::Kind::kText) text += " {" + part.text + "}";
         if (part.kind == ContentPart::Kind::kFrames) text += fmt::format(" @{}", fmt::join(part.frame_ids, ","));
+        if (part.sound) text += fmt::format(" ({} samples)", part.sound->size());
         for (const auto& image : part.images)
           text += fmt::format(" [{}x{}]", image->width, image->height);
       }
@@ -252,7 +257,6 @@ TEST_F(DatasetTest, SamplesThatAreRefused) {
   EXPECT_THAT(messages(q + "," + a, R"(,"images":7)"), HasSubstr("\"images\" must be a path or a list"));
   EXPECT_THAT(messages(q + "," + a, R"(,"images":[7])"), HasSubstr("expected a JSON object"));
   EXPECT_THAT(messages(q + "," + a, R"(,"images":[{}])"), HasSubstr("a picture without a path"));
-  EXPECT_THAT(messages(q + "," + a, R"(,"audios":["a.wav"])"), HasSubstr("\"audios\" is not supported"));
   EXPECT_THAT(messages(q + "," + a, R"(,"tools":"[{}]")"), HasSubstr("\"tools\" is not supported"));
   EXPECT_THAT(messages(q + "," + a, R"(,"image":"lost.png")"),
               HasSubstr("one.jsonl:1: picture " + (folder_ / "lost.png").string()));
@@ -263,6 +267,51 @@ TEST_F(DatasetTest, SamplesThatAreRefused) {
   EXPECT_THAT(refusal(R"({"query":"q"})"), HasSubstr("\"response\" is missing"));
   EXPECT_THAT(refusal(R"({"query":"q","response":"r","history":[["a"]]})"), HasSubstr("list of pairs"));
   EXPECT_THAT(refusal(R"({"messages":{}})"), HasSubstr("\"messages\" must be a list, found object"));
+}
+
+TEST_F(DatasetTest, Sounds) {
+  const std::string answer = R"({"role":"assistant","content":"x"}])";
+  EXPECT_EQ(
+      shown(R"({"messages":[{"role":"user","content":"<audio>What is said?"},)" + answer + R"(,"audios":["one.wav"]})"),
+      "user: (1600 samples) {What is said?}\nassistant: {x}\n");
+  EXPECT_EQ(shown(R"({"messages":[{"role":"user","content":"<image>Is it <audio> or <audio>"},)" + answer +
+                  R"(,"audios":["one.wav","two.wav"],"images":["cat.bmp"]})"),
+            "user: [4x4] {Is it} (1600 samples) {or} (3200 samples)\nassistant: {x}\n");
+  EXPECT_EQ(shown(R"({"conversations":[{"from":"human","value":"What is said?"},{"from":"gpt","value":"x"}],)"
+                  R"("audio":{"path":"one.wav"}})"),
+            "user: (1600 samples) {What is said?}\nassistant: {x}\n");
+  EXPECT_EQ(shown(R"({"query":"Write <audio>","response":"x","audios":["one.wav"]})"),
+            "user: {Write} (1600 samples)\nassistant: {x}\n");
+  EXPECT_EQ(shown(R"({"messages":[{"role":"user","content":[{"type":"audio","audio":"one.wav"},)"
+                  R"({"type":"text","text":"?"}]},)" +
+                  answer + "}"),
+            "user: (1600 samples) {?}\nassistant: {x}\n");
+  const std::string url = "data:audio/wav;base64," + encode_base64(wav_file(std::vector<float>(800, 0.1f), 16000));
+  EXPECT_EQ(shown(R"({"messages":[{"role":"user","content":"<audio>"},)" + answer + R"(,"audios":[")" + url + "\"]}"),
+            "user: (800 samples)\nassistant: {x}\n");
+  EXPECT_EQ(shown(R"({"messages":[{"role":"user","content":"an <audio> element"},)" + answer + "}"),
+            "user: {an <audio> element}\nassistant: {x}\n");
+
+  const TrainingSample told = only(R"({"messages":[{"role":"user","content":"<audio>"},)" + answer +
+                                   R"(,"audios":["one.wav"],"spoken":"go on"})");
+  EXPECT_THAT(told.spoken, ::testing::ElementsAre("go on"));
+}
+
+TEST_F(DatasetTest, SoundsThatCannotBeHeard) {
+  const auto with = [&](const std::string& text, const std::string& more) {
+    return refusal(R"({"messages":[{"role":"user","content":")" + text + R"("},{"role":"assistant","content":"x"}],)" +
+                   more + "}");
+  };
+  write("noise.wav", "no sound");
+  EXPECT_THAT(with("<audio>", R"("audios":["lost.wav"])"), HasSubstr("sound " + (folder_ / "lost.wav").string()));
+  EXPECT_THAT(with("<audio>", R"("audios":["noise.wav"])"), HasSubstr("noise.wav"));
+  EXPECT_THAT(with("<audio>", R"("audios":["http://x/a.wav"])"), HasSubstr("not fetched from the network"));
+  EXPECT_THAT(with("<audio>", R"("audios":[{}])"), HasSubstr("a sound without a path"));
+  EXPECT_THAT(with("<audio>", R"("audios":["data:audio/wav;base64,!!"])"), HasSubstr("not valid base64"));
+  EXPECT_THAT(with("<audio>", R"("audios":7)"), HasSubstr("\"audios\" must be a path or a list"));
+  EXPECT_THAT(with("<audio><audio>", R"("audios":["one.wav"])"), HasSubstr("more than 1 <audio> for 1 sounds"));
+  EXPECT_THAT(with("<audio>", R"("audios":["one.wav","two.wav"])"), HasSubstr("1 marks <audio> for 2 sounds"));
+  EXPECT_THAT(with("<audio>", R"("audios":["one.wav"],"spoken":7)"), HasSubstr("\"spoken\" must be a text or a list"));
 }
 
 TEST_F(DatasetTest, DamagedRecordsNeverCrash) {

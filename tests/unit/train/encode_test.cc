@@ -261,6 +261,47 @@ TEST_F(EncodeTest, PromptAndAnswerAreTheWholeTemplate) {
   }
 }
 
+TEST_F(EncodeTest, SoundsAreAskedAboutAsInInference) {
+  ModelConfig config = tiny_.config;
+  config.version = version_by_key("o26");
+  config.decoder.vocab_size = 600;
+  AudioConfig audio;
+  audio.hidden_size = 48;
+  audio.num_layers = 1;
+  audio.num_heads = 3;
+  audio.intermediate_size = 64;
+  audio.output_size = config.decoder.hidden_size;
+  audio.finish("tiny");
+  config.audio = audio;
+  const auto tokenizer = tiny_tokenizer(true);
+  const Processor processor(config, *tokenizer);
+  const Message question{"user",
+                         {ContentPart::from_text("Write it."), ContentPart::from_sound({std::vector<float>(24000)})}};
+  const std::vector<Message> messages = {text_message("user", "a"), text_message("assistant", "b"), question,
+                                         text_message("assistant", "go on")};
+  TrainingSample sample{messages, {}, "data.jsonl:17", {"go on"}};
+  const EncodedSample encoded = encode_sample(processor, sample, options_);
+  EXPECT_THAT(learned_texts(encoded, *tokenizer), ElementsAre("b<|im_end|>", "go on<|tts_eos|><|im_end|>"));
+  EXPECT_THAT(encoded.spoken, ElementsAre(tokenizer->encode("go on", ParseSpecial::kNone)));
+
+  ChatRequest request;
+  request.messages = {messages.begin(), messages.end() - 1};
+  const ModelInput prompt = processor.prepare(request).input;
+  ASSERT_LT(prompt.tokens.size(), encoded.input.tokens.size());
+  EXPECT_TRUE(std::ranges::equal(prompt.tokens, std::span(encoded.input.tokens).first(prompt.tokens.size())));
+  ASSERT_EQ(encoded.input.media.size(), 1u);
+  EXPECT_EQ(encoded.input.media[0]->spans, prompt.media[0]->spans);
+  EXPECT_THAT(encoded.input.media[0]->span_rows, ElementsAre(25, 12));
+
+  sample.spoken.push_back("more");
+  EXPECT_THAT(error_text([&] { encode_sample(processor, sample, options_); }),
+              HasSubstr("data.jsonl:17: 2 texts are spoken in 1 messages with sound"));
+  EXPECT_THAT(error_text([&] {
+                encode_sample(tiny_.processor, {messages, {}, ""}, options_);
+              }),
+              HasSubstr("cannot hear sound"));
+}
+
 // ---- Classes of half patches ----
 
 TEST_F(EncodeTest, CellsOfAnUncutPicture) {

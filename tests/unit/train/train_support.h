@@ -17,8 +17,8 @@
 namespace minicpm::testing {
 
 /// A vocabulary in which line ends merge, as in the published one.
-inline std::unique_ptr<Tokenizer> tiny_tokenizer() {
-  Vocabulary vocabulary = make_vocabulary(512);
+inline std::unique_ptr<Tokenizer> tiny_tokenizer(bool sound = false) {
+  Vocabulary vocabulary = make_vocabulary(512, sound);
   vocabulary.tokens[vocabulary.fillers_begin] = "ĊĊ";
   vocabulary.merges.emplace_back("Ċ Ċ");
   return make_tokenizer_from_json(tokenizer_json(vocabulary), "tiny");
