@@ -109,7 +109,7 @@ std::vector<ContentPart> message_content(const std::vector<NamedMedia>& media, c
     }
   };
   append(false);
-  content.push_back(ContentPart::from_text(text));
+  if (!text.empty()) content.push_back(ContentPart::from_text(text));
   append(true);
   return content;
 }

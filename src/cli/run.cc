@@ -112,10 +112,10 @@ std::string question(const Options& options) {
   std::string text = typed ? *options.prompt : read_text(options.prompt ? "-" : options.prompt_file);
   // The line end that `echo` and editors put last is not meant as part of the question.
   if (!typed && text.ends_with('\n')) text.pop_back();
-  if (text.find_first_not_of(" \t\r\n") == std::string::npos) {
-    fail(ErrorCode::kInvalidRequest, "the question is empty");
-  }
-  return text;
+  if (text.find_first_not_of(" \t\r\n") != std::string::npos) return text;
+  const auto is_sound = [](const MediaFile& media) { return media.kind == MediaFile::Kind::kAudio; };
+  if (std::ranges::none_of(options.media, is_sound)) fail(ErrorCode::kInvalidRequest, "the question is empty");
+  return "";  // it is spoken
 }
 
 /// System message, the message that sets the voice, and the question with its media.

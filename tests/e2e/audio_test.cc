@@ -77,6 +77,16 @@ TEST_F(AudioTest, WhatIsHeardCounts) {
   EXPECT_EQ(tokens(run({"--audio", write_tone("cd.wav", 1, 200, 44100)})), 25);
 }
 
+TEST_F(AudioTest, TheQuestionMayBeSpoken) {
+  const std::string low = write_tone("low.wav", 1, 200);
+  const Outcome spoken = minicpm({"run", hearing_, "--json", "-n", "4", "--greedy", "-p", "", "--audio", low});
+  expect_ok(spoken);
+  const Json answer = parse_json(spoken.out, "the output");
+  EXPECT_EQ(tokens(answer), 25);
+  EXPECT_LT(prompt(answer), prompt(run({"--audio", low})));
+  expect_error(minicpm({"run", hearing_, "-p", ""}), 2, "the question is empty");
+}
+
 TEST_F(AudioTest, RefusesWhatCannotBeHeard) {
   const std::string sound = write_tone("a.wav", 1, 440);
   expect_error(minicpm({"run", hearing_, "-p", "x", "--audio", path("none.wav")}), 3, "none.wav");
