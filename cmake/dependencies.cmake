@@ -29,6 +29,7 @@ pkg_check_modules(AVDEVICE IMPORTED_TARGET libavdevice)
 pkg_check_modules(ALSA IMPORTED_TARGET alsa)
 pkg_check_modules(WEBRTC_AUDIO IMPORTED_TARGET webrtc-audio-processing)
 pkg_check_modules(PANGOCAIRO IMPORTED_TARGET pangocairo)  # optional: pico's training data
+pkg_check_modules(ESPEAK espeak-ng)  # optional: pico-o's, headers only; the library is loaded when it speaks
 
 # Training. libtorch sets compile flags of its own for all targets, which must not reach the others.
 option(MINICPM_TORCH "Build the training library if libtorch is found" ON)

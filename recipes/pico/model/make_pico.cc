@@ -1,4 +1,5 @@
-// Writes the folder that the training of pico starts from: everything of a MiniCPM-V 4.5 checkpoint but the weights.
+// Writes the folder that the training of pico or pico-o starts from: everything of a MiniCPM-V 4.5 or MiniCPM-o 2.6
+// checkpoint but the weights.
 //
 //   make_pico --out FOLDER [--model recipes/pico/model.json] [--words recipes/pico/words.txt]
 //
@@ -78,28 +79,44 @@ DecoderConfig read_decoder(const JsonObject& json, int64_t vocab_size) {
   return decoder;
 }
 
-ModelConfig read_sizes(const fs::path& file, int64_t vocab_size) {
-  const Json text = parse_json(read_file(file, kMaxInputBytes), file.string());
-  const JsonObject json(text, file.string());
-  ModelConfig config;
+AudioConfig read_audio(const JsonObject& json, int64_t output_size) {
+  AudioConfig audio;
+  audio.hidden_size = require_int(json, "d_model");
+  audio.num_layers = require_int(json, "encoder_layers");
+  audio.num_heads = require_int(json, "encoder_attention_heads");
+  audio.intermediate_size = require_int(json, "encoder_ffn_dim");
+  audio.output_size = output_size;
+  audio.finish(json.source());
+  return audio;
+}
+
+const VersionRow& read_version(const JsonObject& json) {
   const std::string key = json.find_string("version").value_or("");
-  config.version = version_by_key(key);
-  if (config.version == nullptr || !config.version->vision) {
+  const VersionRow* version = version_by_key(key);
+  if (version == nullptr || !version->vision) {
     fail(ErrorCode::kBadFile, "{}: \"version\" is \"{}\", expected that of a model with vision, like v45",
-         file.string(), key);
+         json.source(), key);
   }
-  config.source = file.string();
+  return *version;
+}
+
+ModelConfig read_sizes(const JsonObject& json, int64_t vocab_size) {
+  const std::string& file = json.source();
+  ModelConfig config;
+  config.version = &read_version(json);
+  config.source = file;
   config.decoder = read_decoder(require_object(json, "decoder"), vocab_size);
   config.vision = read_vision(require_object(json, "vision"));
   ResamplerConfig resampler;
   resampler.query_num = require_int(json, "query_num");
   resampler.embed_dim = config.decoder.hidden_size;
   resampler.vision_dim = config.vision->hidden_size;
-  resampler.finish(file.string());
+  resampler.finish(file);
   config.resampler = resampler;
   config.slices.scale_resolution = static_cast<int>(require_int(json, "scale_resolution"));
   config.slices.max_slice_nums = static_cast<int>(require_int(json, "max_slice_nums"));
   config.slices.patch_size = static_cast<int>(config.vision->patch_size);
+  if (config.version->sound) config.audio = read_audio(require_object(json, "audio"), config.decoder.hidden_size);
   return config;
 }
 
@@ -110,9 +127,10 @@ void print_counts(const ModelConfig& config) {
     const TensorSpec& spec = part.spec;
     if (!is_present(spec, config)) continue;
     const bool language = part.part == ModelPart::kLanguage;
-    counts[language                               ? "language model"
-           : spec.hf.starts_with(kVisionPrefixHf) ? "vision tower"
-                                                  : "resampler"] += spec.numel();
+    counts[language                                ? "language model"
+           : spec.hf.starts_with(kVisionPrefixHf)  ? "vision tower"
+           : spec.hf.starts_with(kResamplerPrefix) ? "resampler"
+                                                   : "sound encoder"] += spec.numel();
     total += spec.numel();
     const TypeRow& type = type_row("Q8_0");
     const DType dtype = language ? language_format(spec, type, config) : projector_format(spec, type);
@@ -173,8 +191,11 @@ int run(int argc, char** argv) {
   app.add_option("--random-weights", seed, "also write model.safetensors with random weights from this seed");
   CLI11_PARSE(app, argc, argv);
   try {
-    const Vocabulary vocabulary = make_vocabulary(parse_words(read_file(words, kMaxInputBytes), words));
-    const ModelConfig config = read_sizes(model, static_cast<int64_t>(vocabulary.tokens.size()));
+    const Json text = parse_json(read_file(model, kMaxInputBytes), model);
+    const JsonObject json(text, model);
+    const Vocabulary vocabulary =
+        make_vocabulary(parse_words(read_file(words, kMaxInputBytes), words), read_version(json).sound);
+    const ModelConfig config = read_sizes(json, static_cast<int64_t>(vocabulary.tokens.size()));
     write_folder(out, config, vocabulary);
     if (seed) write_random_weights(out, config, *seed);
     print_counts(config);

@@ -41,7 +41,7 @@ std::vector<std::string> parse_words(std::string_view text, const std::string& s
   return words;
 }
 
-Vocabulary make_vocabulary(std::span<const std::string> words) {
+Vocabulary make_vocabulary(std::span<const std::string> words, bool sound) {
   Vocabulary out;
   for (int byte = 0; byte < 256; ++byte)
     out.tokens.emplace_back(byte_level_character(static_cast<uint8_t>(byte)));
@@ -63,8 +63,9 @@ Vocabulary make_vocabulary(std::span<const std::string> words) {
   out.fillers_begin = out.fillers_end = out.tokens.size();
   for (size_t i = 0; i < std::size(kAddedTokens); ++i)
     add_added_token(out, std::string(kAddedTokens[i]), i < kFirstPlain || i >= kFirstPlain + kNumPlain);
+  const int sound_tokens = sound ? static_cast<int>(std::size(kSoundTokens)) : 0;
   for (int i = 0; i < kReservedTokens; ++i)
-    add_added_token(out, fmt::format("<|reserved_{}|>", i), true);
+    add_added_token(out, i < sound_tokens ? std::string(kSoundTokens[i]) : fmt::format("<|reserved_{}|>", i), true);
   for (const char* role : {"user", "assistant"})
     add_added_token(out, role, false);
   return out;
