@@ -1,38 +1,71 @@
-// Builds one self-contained page: script and style go into the HTML, and the whole is compressed. The program embeds
-// dist/index.html.gz.
+// Builds one self-contained page: script and style go into the HTML, and the whole is compressed. What only some
+// visitors need are scripts of their own, which the page loads from /page/ when it needs them. The program embeds
+// dist/*.gz.
 import { gzipSync } from 'node:zlib';
 import { defineConfig } from 'vite';
 
-function onePage() {
+// The scripts at /page/NAME and their sources.
+const SCRIPTS = { 'call.js': 'src/worklet/call.ts' };
+
+/** The same bytes everywhere. */
+function packed(text) {
+  const bytes = gzipSync(text, { level: 9 });
+  bytes[9] = 255;  // "unknown system"
+  return bytes;
+}
+
+function onePage(page, script, style) {
+  const code = script.code.trim().replace(/<\/script/gi, '<\\/script').replace(/<!--/g, '<\\!--');
+  return page.source
+    .replace(/\s*<script type="module"[^>]*><\/script>/, '')
+    .replace(/\s*<link rel="stylesheet"[^>]*>/, () => `\n<style>${String(style.source).trim()}</style>`)
+    .replace('</body>', () => `<script type="module">${code}</script>\n</body>`);
+}
+
+function embedded() {
   return {
-    name: 'one-page',
+    name: 'embedded',
     enforce: 'post',
     generateBundle(_options, bundle) {
-      const page = bundle['index.html'];
-      const files = Object.values(bundle).filter((file) => file !== page);
-      const script = files.find((file) => file.type === 'chunk');
-      const style = files.find((file) => file.fileName.endsWith('.css'));
-      if (files.length !== 2 || !script || !style) {
-        this.error(`expected one script and one style, found ${files.map((file) => file.fileName).join(', ')}`);
+      const take = (fits) => {
+        const found = Object.values(bundle).filter(fits);
+        if (found.length !== 1) this.error(`expected one file of a kind, found ${found.length}`);
+        delete bundle[found[0].fileName];
+        return found[0];
+      };
+      const files = Object.keys(SCRIPTS).map((name) => [name, take((file) => file.fileName === name).code]);
+      files.push(['index.html', onePage(take((file) => file.fileName === 'index.html'),
+        take((file) => file.type === 'chunk'), take((file) => file.fileName.endsWith('.css')))]);
+      const others = Object.keys(bundle);
+      if (others.length > 0) this.error(`files that nothing embeds: ${others.join(', ')}`);
+      for (const [name, text] of files) {
+        this.emitFile({ type: 'asset', fileName: `${name}.gz`, source: packed(text) });
       }
-      const code = script.code.trim().replace(/<\/script/gi, '<\\/script').replace(/<!--/g, '<\\!--');
-      const html = page.source
-        .replace(/\s*<script type="module"[^>]*><\/script>/, '')
-        .replace(/\s*<link rel="stylesheet"[^>]*>/, () => `\n<style>${String(style.source).trim()}</style>`)
-        .replace('</body>', () => `<script type="module">${code}</script>\n</body>`);
-      const packed = gzipSync(html, { level: 9 });
-      packed[9] = 255;  // "unknown system": the same bytes everywhere
-      for (const name of Object.keys(bundle)) delete bundle[name];
-      this.emitFile({ type: 'asset', fileName: 'index.html.gz', source: packed });
+    },
+    configureServer(server) {
+      server.middlewares.use((request, _response, next) => {
+        const source = request.url.startsWith('/page/') ? SCRIPTS[request.url.slice(6)] : undefined;
+        if (source) request.url = `/${source}`;
+        next();
+      });
     },
   };
 }
 
 const minicpm = process.env.MINICPM_URL ?? 'http://127.0.0.1:8080';
+const scripts = Object.entries(SCRIPTS).map(([name, source]) => [name.replace(/\.js$/, ''), source]);
 
 export default defineConfig({
-  plugins: [onePage()],
-  // Never inlined as data: the page's policy allows none but pictures.
-  build: { target: 'es2022', assetsInlineLimit: 0, modulePreload: false, reportCompressedSize: false },
-  server: { proxy: { '/v1': minicpm, '/props': minicpm } },
+  plugins: [embedded()],
+  build: {
+    target: 'es2022',
+    assetsInlineLimit: 0,  // never inlined as data: the page's policy allows none but pictures
+    modulePreload: false,
+    reportCompressedSize: false,
+    rollupOptions: {
+      input: { page: 'index.html', ...Object.fromEntries(scripts) },
+      output: { entryFileNames: '[name].js' },
+    },
+  },
+  server: { proxy: { '/v1': { target: minicpm, ws: true }, '/props': minicpm } },
 });

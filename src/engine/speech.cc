@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "base/file_map.h"
+#include "engine/speech_files.h"
 #include "engine/speech_stream.h"
 #include "io/safetensors.h"
 #include "io/torch_file.h"
@@ -59,17 +60,15 @@ class Maker : public SpeechMaker {
 
  private:
   static std::unique_ptr<WeightSource> open_vocos(const fs::path& folder) {
-    for (const fs::path& path : {folder / "assets/vocos.safetensors", folder / "vocos.safetensors"}) {
-      if (fs::exists(path)) return open_safetensors(path);
+    const fs::path path = find_vocoder(folder);
+    if (path.empty()) {
+      fail(ErrorCode::kNotFound, "{}: the vocoder's weights are missing (assets/Vocos.pt or assets/vocos.safetensors)",
+           folder.string());
     }
-    for (const fs::path& path : {folder / "assets/Vocos.pt", folder / "Vocos.pt"}) {
-      if (fs::exists(path)) return open_torch_file(path);
-    }
-    fail(ErrorCode::kNotFound, "{}: the vocoder's weights are missing (assets/Vocos.pt or assets/vocos.safetensors)",
-         folder.string());
+    return path.extension() == ".pt" ? open_torch_file(path) : open_safetensors(path);
   }
   static WordPiece read_words(const fs::path& folder) {
-    const fs::path path = folder / "assets/chattts_tokenizer/tokenizer.json";
+    const fs::path path = speech_words_file(folder);
     return WordPiece::from_json(read_file(path, kMaxTokenizerBytes), path.string());
   }
 

@@ -51,6 +51,7 @@ constexpr Field kThink{"think", "boolean", "reason before the answer"};
 
 const Operation kOperations[] = {
     {"GET", "/", "server", "Says that the server runs", Body::kNone, Answer::kText},
+    {"GET", "/page/{name}", "server", "Scripts that the web page loads when it needs them", Body::kNone, Answer::kText},
     {"GET", "/health", "server", "Whether the server answers"},
     {"GET", "/metrics", "server", "Counters in the text format of Prometheus", Body::kNone, Answer::kText},
     {"GET", "/openapi.json", "server", "This document"},
@@ -387,7 +388,8 @@ Json operation_json(const Operation& operation) {
     json["parameters"] =
         Json::array({{{"name", name}, {"in", "path"}, {"required", true}, {"schema", {{"type", "string"}}}}});
   }
-  if (operation.path == "/" || operation.path == "/health") json["security"] = Json::array();
+  const bool open = operation.path == "/" || operation.path == "/health" || operation.path.starts_with("/page/");
+  if (open) json["security"] = Json::array();
   if (operation.body == Body::kNone) return json;
   const char* type = operation.body == Body::kForm ? "multipart/form-data" : "application/json";
   json["requestBody"] = {{"required", true}, {"content", {{type, {{"schema", schema_of(operation)}}}}}};

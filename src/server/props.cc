@@ -6,6 +6,7 @@
 
 #include "engine/default_sampling.h"
 #include "models/model_config.h"
+#include "server/model_voices.h"
 
 namespace minicpm::server {
 namespace {
@@ -39,6 +40,7 @@ Json facts_json(const ServedModel& model, bool loaded) {
   json.update({{"title", version.title},
                {"vision", config.has_vision()},
                {"audio", config.has_audio()},
+               {"voices", voice_names(model)},
                {"thinking", version.thinking},
                {"packed_video", config.has_vision() && version.temporal},
                {"max_slices", config.slices.max_slice_nums},

@@ -95,7 +95,7 @@ void RealtimeTalk::update_session(const Fields& event) {
   event.require("session");
   MediaReader media(setup_.media, setup_.model, setup_.cancelled);
   RealtimeSettings next = settings_;
-  next.update(*event.object("session"), media);
+  next.update(*event.object("session"), setup_.model, media);
   if (next.speak && !setup_.can_speak) next.speak = false;
   const OmniConfig config = omni_config(next, setup_.base);
   check_room(config);

@@ -4,6 +4,7 @@
 
 #include "media/log_mel.h"
 #include "server/api_error.h"
+#include "server/model_voices.h"
 
 namespace minicpm::server {
 namespace {
@@ -35,11 +36,20 @@ void read_turn_detection(const Fields& parent, RealtimeSettings& settings) {
   settings.answer = fields.boolean("create_response").value_or(settings.answer);
 }
 
-void read_voice(const Fields& fields, RealtimeSettings& settings) {
+std::shared_ptr<const std::vector<float>> shared_clip(std::vector<float> clip) {
+  clip.resize(std::min(clip.size(), static_cast<size_t>(kMaxMelSamples)));
+  return std::make_shared<const std::vector<float>>(std::move(clip));
+}
+
+/// A name that is none of the model's voices changes nothing: clients of OpenAI's send the names of theirs.
+void read_voice(const Fields& fields, const ServedModel& model, RealtimeSettings& settings) {
   const Json* voice = fields.find("voice");
   if (voice == nullptr) return;
   if (!voice->is_string()) bad_field(fields.path("voice"), "must be a name; voice_clip takes a sound");
-  settings.voice_name = voice->get<std::string>().substr(0, 100);
+  const std::string name = voice->get<std::string>().substr(0, 100);
+  settings.voice_name = name;
+  if (name == "default") settings.voice = nullptr;
+  if (auto clip = voice_clip(model, name)) settings.voice = shared_clip(std::move(*clip));
 }
 
 void read_clip(const Fields& fields, MediaReader& media, RealtimeSettings& settings) {
@@ -49,9 +59,7 @@ void read_clip(const Fields& fields, MediaReader& media, RealtimeSettings& setti
   if (it->is_null()) return;
   const std::string path = fields.path("voice_clip"), text = fields.required_string("voice_clip");
   const std::string bytes = text.starts_with("data:") ? media.from_data_url(text, path) : media.from_base64(text, path);
-  std::vector<float> clip = *media.sound(bytes, path).sound;
-  clip.resize(std::min(clip.size(), static_cast<size_t>(kMaxMelSamples)));
-  settings.voice = std::make_shared<const std::vector<float>>(std::move(clip));
+  settings.voice = shared_clip(*media.sound(bytes, path).sound);
 }
 
 /// audio.input.format and audio.output.format of the present form.
@@ -65,7 +73,7 @@ void read_format(const Fields& fields, int* rate) {
   if (rate != nullptr && given) *rate = static_cast<int>(*given);
 }
 
-void read_audio(const Fields& audio, RealtimeSettings& settings) {
+void read_audio(const Fields& audio, const ServedModel& model, RealtimeSettings& settings) {
   check_fields(audio, {{"input", "output"}, {}, {}});
   if (const auto input = audio.object("input")) {
     check_fields(*input, {{"format", "turn_detection"}, {"transcription", "noise_reduction"}, {}});
@@ -75,7 +83,7 @@ void read_audio(const Fields& audio, RealtimeSettings& settings) {
   if (const auto output = audio.object("output")) {
     check_fields(*output, {{"format", "voice", "speed"}, {}, {}});
     read_format(*output, nullptr);
-    read_voice(*output, settings);
+    read_voice(*output, model, settings);
     if (output->number("speed", 0, 100).value_or(1) != 1) bad_field(output->path("speed"), "must be 1");
   }
 }
@@ -144,7 +152,7 @@ std::optional<bool> read_modalities(const Fields& fields, std::string_view key) 
   return audio;
 }
 
-void RealtimeSettings::update(const Fields& session, MediaReader& media) {
+void RealtimeSettings::update(const Fields& session, const ServedModel& model, MediaReader& media) {
   check_session_fields(session);
   if (session.string("type").value_or("realtime") != "realtime") {
     bad_field(session.path("type"), "must be realtime");
@@ -164,8 +172,8 @@ void RealtimeSettings::update(const Fields& session, MediaReader& media) {
   if (const auto value = session.string("mode")) next.mode = omni_mode(*value);
   if (const auto value = session.string("language")) next.language = omni_language(*value);
   next.hd = session.boolean("hd").value_or(next.hd);
-  if (const auto audio = session.object("audio")) read_audio(*audio, next);
-  read_voice(session, next);
+  if (const auto audio = session.object("audio")) read_audio(*audio, model, next);
+  read_voice(session, model, next);
   read_clip(session, media, next);
   read_beta_formats(session, next);
   read_turn_detection(session, next);

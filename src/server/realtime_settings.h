@@ -33,9 +33,9 @@ struct RealtimeSettings {
   std::optional<double> temperature;  // unset: the model's
   std::optional<int64_t> max_tokens;  // of an answer; unset: as many as there is room for
 
-  /// Takes what `session` has, of either form; `media` reads voice clips. Throws ApiError 400 naming the field, and
-  /// then nothing has changed.
-  void update(const Fields& session, MediaReader& media);
+  /// Takes what `session` has, of either form; `media` reads voice clips, `model` may have voices of its own. Throws
+  /// ApiError 400 naming the field, and then nothing has changed.
+  void update(const Fields& session, const ServedModel& model, MediaReader& media);
 };
 
 /// The whole session as session.created and session.updated show it.

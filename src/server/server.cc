@@ -44,9 +44,10 @@ struct Route {
 constexpr bool kLight = true;
 constexpr bool kOpen = true;
 
-// / and /metrics are answered by the server itself, which has the page and knows its queue.
+// /, /page/ and /metrics are answered by the server itself, which has the page and knows its queue.
 constexpr Route kRoutes[] = {
     {"GET", "/", nullptr, kLight, kOpen},
+    {"GET", "/page/", nullptr, kLight, kOpen},
     {"GET", "/health", health, kLight, kOpen},
     {"GET", "/metrics", nullptr, kLight},
     {"GET", "/openapi.json", openapi, kLight},
@@ -214,6 +215,7 @@ void Server::Api::run(Exchange& exchange) {
   context.batches = batches_.get();
   if (route.handler != nullptr) return route.handler(context, exchange);
   if (route.path == "/") return exchange.send(page_.answer(exchange.request()));
+  if (route.path == "/page/") return exchange.send(page_.part(exchange.request()));
   exchange.send({.content_type = "text/plain; version=0.0.4; charset=utf-8",
                  .body = metrics_.text(gauges_()) + engine_metrics(pool_)});
 }

@@ -9,8 +9,10 @@
 #include <boost/beast/core/string.hpp>
 #include <boost/beast/zlib/inflate_stream.hpp>
 #include <charconv>
+#include <span>
 
 #include "base/error.h"
+#include "server/api_error.h"
 
 namespace minicpm::server {
 namespace {
@@ -63,9 +65,45 @@ double weight_of(std::string_view list, std::string_view name) {
   return 0;
 }
 
+std::string tag_of(std::string_view bytes) {
+  const auto digest = sha256(bytes);
+  std::string tag;
+  for (const unsigned char byte : std::span(digest).first(12))
+    tag += fmt::format("{:02x}", byte);
+  return tag;
+}
+
 /// Whether If-None-Match has the tag, strong or weak.
 bool has_tag(std::string_view list, std::string_view tag) {
   return trimmed(list) == "*" || (!list.empty() && list.find(tag) != std::string_view::npos);
+}
+
+const Header kVary = {"Vary", "Accept, Accept-Encoding"};
+
+struct File {
+  std::string_view packed;
+  std::string_view text = {};  // what it holds; empty: unpacked when it is asked for
+  std::string_view tag;
+};
+
+/// The file as the client takes it, or 304 where it has it already.
+HttpResponse file_response(const HttpRequest& request, const File& file) {
+  const bool gzip = weight_of(request.header("accept-encoding"), "gzip") > 0;
+  const std::string tag = fmt::format("\"{}{}\"", file.tag, gzip ? "-gzip" : "");
+  HttpResponse response;
+  response.headers = {kVary,
+                      {"ETag", tag},
+                      {"Cache-Control", "no-cache"},  // kept, but asked for each time
+                      {"Cross-Origin-Resource-Policy", "same-origin"}};
+  if (has_tag(request.header("if-none-match"), tag)) {
+    response.status = 304;
+    return response;
+  }
+  if (gzip) response.headers.push_back({"Content-Encoding", "gzip"});
+  response.body = gzip                ? std::string(file.packed)
+                  : file.text.empty() ? unpack_gzip(file.packed)
+                                      : std::string(file.text);
+  return response;
 }
 
 }  // namespace
@@ -97,43 +135,47 @@ std::string unpack_gzip(std::string_view packed) {
 
 std::string content_security_policy(std::string_view html) {
   return fmt::format(
-      "default-src 'none'; script-src {}; style-src {}; connect-src 'self'; img-src data: blob:; media-src blob:; "
+      "default-src 'none'; script-src 'self' {}; worker-src 'self'; style-src {}; connect-src 'self'; img-src data: "
+      "blob:; media-src blob:; "
       "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
       hash_source(between(html, "<script type=\"module\">", "</script>")),
       hash_source(between(html, "<style>", "</style>")));
 }
 
-WebPage::WebPage() : html_(unpack_gzip(packed_web_page())), policy_(content_security_policy(html_)) {
-  const auto digest = sha256(html_);
-  for (size_t i = 0; i < 12; ++i)
-    tag_ += fmt::format("{:02x}", digest[i]);
+WebPage::WebPage()
+    : html_(unpack_gzip(packed_web_page())), tag_(tag_of(html_)), policy_(content_security_policy(html_)) {
+  for (const WebScript& script : packed_web_scripts())
+    scripts_.push_back({script, tag_of(script.packed)});
 }
 
 HttpResponse WebPage::answer(const HttpRequest& request) const {
-  HttpResponse response{.content_type = "text/plain; charset=utf-8", .body = "minicpm is running\n"};
-  response.headers = {{"Vary", "Accept, Accept-Encoding"}};
-  if (weight_of(request.header("accept"), "text/html") == 0) return response;
-  const bool gzip = weight_of(request.header("accept-encoding"), "gzip") > 0;
-  const std::string tag = fmt::format("\"{}{}\"", tag_, gzip ? "-gzip" : "");
+  if (weight_of(request.header("accept"), "text/html") == 0) {
+    return {.content_type = "text/plain; charset=utf-8", .body = "minicpm is running\n", .headers = {kVary}};
+  }
+  HttpResponse response = file_response(request, {.packed = packed_web_page(), .text = html_, .tag = tag_});
+  response.content_type = "text/html; charset=utf-8";
   response.headers.insert(
       response.headers.end(),
-      {{"ETag", tag},
-       {"Cache-Control", "no-cache"},  // kept, but asked for each time
-       {"Content-Security-Policy", policy_},
+      {{"Content-Security-Policy", policy_},
        {"X-Frame-Options", "DENY"},
        {"Referrer-Policy", "same-origin"},
        {"Permissions-Policy", "camera=(self), microphone=(self), geolocation=(), payment=(), usb=()"},
-       {"Cross-Origin-Opener-Policy", "same-origin"},
-       {"Cross-Origin-Resource-Policy", "same-origin"}});
-  response.content_type = "text/html; charset=utf-8";
-  if (has_tag(request.header("if-none-match"), tag)) {
-    response.status = 304;
-    response.body.clear();
+       {"Cross-Origin-Opener-Policy", "same-origin"}});
+  return response;
+}
+
+HttpResponse WebPage::part(const HttpRequest& request) const {
+  const std::string_view name = std::string_view(request.path).substr(request.path.rfind('/') + 1);
+  for (const Script& script : scripts_) {
+    if (script.file.name != name) continue;
+    HttpResponse response = file_response(request, {.packed = script.file.packed, .tag = script.tag});
+    response.content_type = "text/javascript; charset=utf-8";
+    // A script that runs as a worker has this policy instead of the page's: it may load scripts of this server, no
+    // more.
+    response.headers.push_back({"Content-Security-Policy", "default-src 'none'; script-src 'self'"});
     return response;
   }
-  if (gzip) response.headers.push_back({"Content-Encoding", "gzip"});
-  response.body = gzip ? std::string(packed_web_page()) : html_;
-  return response;
+  throw ApiError(404, "there is no such address on this server");
 }
 
 }  // namespace minicpm::server

@@ -1,30 +1,42 @@
-// The page's bytes. MINICPM_WEB_PAGE is the file's path, set by src/CMakeLists.txt.
+// The bytes of the page. MINICPM_WEB_DIST is the folder of its files, set by src/CMakeLists.txt.
 #include <cstddef>
 
 #include "server/web_page.h"
 
 // clang-format off
-asm(R"(
-  .pushsection .rodata
-  .balign 16
-  .global minicpm_web_page_begin
-  .global minicpm_web_page_end
-minicpm_web_page_begin:
-  .incbin ")" MINICPM_WEB_PAGE R"("
-minicpm_web_page_end:
-  .byte 0
-  .popsection
-)");
+#define MINICPM_EMBED(symbol, file)                    \
+  asm(".pushsection .rodata\n"                         \
+      ".balign 16\n"                                   \
+      ".global " #symbol "_begin\n"                    \
+      ".global " #symbol "_end\n"                      \
+      #symbol "_begin:\n"                              \
+      ".incbin \"" MINICPM_WEB_DIST "/" file "\"\n"    \
+      #symbol "_end:\n"                                \
+      ".byte 0\n"                                      \
+      ".popsection\n");                                \
+  extern "C" {                                         \
+  extern const char symbol##_begin[], symbol##_end[];  \
+  }
 // clang-format on
 
-extern "C" {
-extern const char minicpm_web_page_begin[], minicpm_web_page_end[];
-}
+MINICPM_EMBED(minicpm_web_page, "index.html.gz")
+MINICPM_EMBED(minicpm_web_call, "call.js.gz")
 
 namespace minicpm::server {
+namespace {
+
+std::string_view bytes(const char* begin, const char* end) {
+  return {begin, static_cast<size_t>(end - begin)};
+}
+
+}  // namespace
 
 std::string_view packed_web_page() {
-  return {minicpm_web_page_begin, static_cast<size_t>(minicpm_web_page_end - minicpm_web_page_begin)};
+  return bytes(minicpm_web_page_begin, minicpm_web_page_end);
+}
+
+std::vector<WebScript> packed_web_scripts() {
+  return {{"call.js", bytes(minicpm_web_call_begin, minicpm_web_call_end)}};
 }
 
 }  // namespace minicpm::server

@@ -77,8 +77,8 @@ TEST_F(WebPageTest, MayDoNothingButItsWork) {
   const Reply page = ask_as({{"Accept", "text/html"}});
   const std::string policy = page.headers.at("content-security-policy");
   EXPECT_THAT(policy, StartsWith("default-src 'none'; "));
-  EXPECT_THAT(policy,
-              HasSubstr("script-src " + policy_hash(between(page.body, "<script type=\"module\">", "</script>"))));
+  EXPECT_THAT(policy, HasSubstr("script-src 'self' " +
+                                policy_hash(between(page.body, "<script type=\"module\">", "</script>"))));
   EXPECT_THAT(policy, HasSubstr("style-src " + policy_hash(between(page.body, "<style>", "</style>"))));
   EXPECT_THAT(policy, HasSubstr("connect-src 'self'; "));
   EXPECT_THAT(policy, HasSubstr("frame-ancestors 'none'"));
@@ -87,6 +87,29 @@ TEST_F(WebPageTest, MayDoNothingButItsWork) {
   EXPECT_EQ(page.headers.at("referrer-policy"), "same-origin");
   EXPECT_EQ(page.headers.at("x-content-type-options"), "nosniff");
   EXPECT_THAT(page.headers.at("permissions-policy"), StartsWith("camera=(self), microphone=(self), "));
+}
+
+TEST_F(WebPageTest, ScriptsThatOnlySomeNeedHaveAddressesOfTheirOwn) {
+  ASSERT_FALSE(packed_web_scripts().empty());
+  size_t packed_bytes = packed_web_page().size();
+  for (const WebScript& script : packed_web_scripts()) {
+    const std::string path = "/page/" + std::string(script.name);
+    packed_bytes += script.packed.size();
+    const Reply packed = ask(port_, "GET", path, {}, {{"Accept-Encoding", "gzip"}});
+    EXPECT_EQ(packed.status, 200) << path;
+    EXPECT_EQ(packed.headers.at("content-encoding"), "gzip");
+    EXPECT_EQ(packed.headers.at("content-type"), "text/javascript; charset=utf-8");
+    EXPECT_EQ(packed.headers.at("content-security-policy"), "default-src 'none'; script-src 'self'");
+    EXPECT_EQ(packed.body, script.packed);
+    const Reply plain = get(port_, path);
+    EXPECT_EQ(plain.body, unpack_gzip(script.packed));
+    Client client(port_);
+    client.send(request_text("GET", path, {}, {{"If-None-Match", plain.headers.at("etag")}}));
+    EXPECT_EQ(client.receive(true).status, 304);
+  }
+  EXPECT_LT(packed_bytes, 1'000'000u);
+  for (const char* path : {"/page/", "/page/none.js", "/page/../index.html"})
+    EXPECT_EQ(get(port_, path).status, 404) << path;
 }
 
 TEST_F(WebPageTest, HoldsAllThatItNeeds) {
@@ -103,6 +126,7 @@ TEST_F(WebPageTest, NeedsNoKeyButItsQuestionsDo) {
   server.reset();
   const int port = start();
   EXPECT_EQ(ask(port, "GET", "/", {}, {{"Accept", "text/html"}}).status, 200);
+  EXPECT_EQ(get(port, "/page/call.js").status, 200);
   EXPECT_EQ(get(port, "/props").status, 401);
 }
 
@@ -116,6 +140,7 @@ TEST_F(WebPageTest, PropsTellWhatAModelCan) {
   EXPECT_EQ(pico["id"], "pico");
   EXPECT_EQ(pico["title"], "MiniCPM-V 4.5");
   EXPECT_TRUE(pico["thinking"].get<bool>() && pico["packed_video"].get<bool>());
+  EXPECT_EQ(pico["voices"], Json::array());
   EXPECT_EQ(pico["defaults"]["sampling"]["temperature"].dump(), "0.7");
   EXPECT_EQ(pico["defaults"]["beams"]["num_beams"], 3);
   EXPECT_FALSE(pico["defaults"]["beams"].contains("temperature"));

@@ -7,6 +7,7 @@ import './styles/base.css';
 import './styles/layout.css';
 import './styles/messages.css';
 import './styles/controls.css';
+import './styles/call.css';
 import './styles/code.css';
 
 if (matchMedia('(max-width: 760px)').matches) sidebarOpen.value = false;  // it would cover the page

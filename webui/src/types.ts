@@ -78,12 +78,23 @@ export interface Sampling {
 
 export type Defaults = Omit<Sampling, 'seed' | 'max_slices'>;
 
+export interface CallSettings {
+  voice: string;         // a name of the model's voices, or "own" for the user's clip
+  language: 'en' | 'zh';
+  instructions: string;  // empty: the model's published ones
+  interrupts: boolean;   // talking silences an answer
+  writesDown: boolean;   // what the user says is shown, too
+  closely: boolean;      // the last picture of a turn is also looked at in slices
+  pauseMs?: number;      // of silence that ends a turn
+}
+
 /** A row of GET /props. */
 export interface ModelFacts {
   id: string;
   title: string;
   vision: boolean;
   audio: boolean;
+  voices?: string[];  // none: it does not speak
   thinking: boolean;
   packed_video: boolean;
   max_slices: number;

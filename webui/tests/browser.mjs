@@ -6,11 +6,12 @@ export const SIZES = {
   phone: { viewport: { width: 390, height: 780 }, hasTouch: true, isMobile: true },
 };
 
-export async function startBrowser() {
+/** `more`: further switches of the browser. */
+export async function startBrowser(...more) {
   return chromium.launch({
     executablePath: process.env.MINICPM_CHROMIUM ?? '/usr/bin/chromium',
     args: ['--no-sandbox', '--use-fake-device-for-media-stream', '--use-fake-ui-for-media-stream',
-      '--force-color-profile=srgb', '--font-render-hinting=none'],
+      '--force-color-profile=srgb', '--font-render-hinting=none', ...more],
   });
 }
 

@@ -394,3 +394,12 @@ test('what goes wrong is told, and can be tried again', async () => {
   assert.match(await page.textContent('.answer .error'), /ended before the answer did/);
   await page.context().close();
 });
+
+test('a model that does not speak cannot be called', async () => {
+  const page = await visit(browser, server.url, 'desktop', []);
+  await page.waitForSelector('.welcome li');
+  assert.equal(await page.getByRole('button', { name: 'Call', exact: true }).count(), 0);
+  await page.getByLabel('Model', { exact: true }).selectOption({ index: 1 });
+  await page.getByRole('button', { name: 'Call', exact: true }).waitFor();
+  await page.context().close();
+});

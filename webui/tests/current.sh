@@ -12,9 +12,17 @@ command -v node > /dev/null || skip "node is not installed"
 cd "$source/webui"
 node_modules/.bin/tsc
 node_modules/.bin/vite build --logLevel warn --emptyOutDir --outDir "$folder"
-gzip -dc "$folder/index.html.gz" > "$folder/built.html"
-gzip -dc dist/index.html.gz > "$folder/committed.html"
-cmp "$folder/built.html" "$folder/committed.html" || {
-  echo "webui/dist/index.html.gz is older than its sources; run make webui"
+list() { (cd "$1" && ls ./*.gz); }
+[ "$(list "$folder")" = "$(list dist)" ] || {
+  echo "webui/dist holds other files than its sources make; run make webui"
   exit 1
 }
+for file in dist/*.gz; do
+  name=$(basename "$file" .gz)
+  gzip -dc "$folder/$name.gz" > "$folder/built.$name"
+  gzip -dc "$file" > "$folder/committed.$name"
+  cmp "$folder/built.$name" "$folder/committed.$name" || {
+    echo "webui/$file is older than its sources; run make webui"
+    exit 1
+  }
+done

@@ -15,4 +15,4 @@ done
 [ -x "$chromium" ] || skip "$chromium is not installed (Debian package chromium)"
 export MINICPM_PROGRAM="$program" MINICPM_ASSETS="$source/assets/pico" MINICPM_MODELS="$source/models"
 export MINICPM_HEARING_MODEL="$hearing" MINICPM_CHROMIUM="$chromium"
-exec node --test "$source/webui/tests/browser.test.mjs"
+exec node --test --test-concurrency=1 "$source/webui/tests/browser.test.mjs" "$source/webui/tests/call.test.mjs"

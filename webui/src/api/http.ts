@@ -18,8 +18,9 @@ export function setKey(key: string): void {
   needsKey.value = false;
 }
 
-export function hasKey(): boolean {
-  return sessionStorage.getItem(KEY_NAME) !== null;
+/** Nothing where the server asked for none. */
+export function currentKey(): string | null {
+  return sessionStorage.getItem(KEY_NAME);
 }
 
 async function errorOf(response: Response): Promise<ServerError> {
@@ -35,7 +36,7 @@ async function errorOf(response: Response): Promise<ServerError> {
 /** Throws ServerError, and what fetch throws. */
 export async function request(path: string, options: RequestInit = {}): Promise<Response> {
   const headers = new Headers(options.headers);
-  const key = sessionStorage.getItem(KEY_NAME);
+  const key = currentKey();
   if (key) headers.set('Authorization', `Bearer ${key}`);
   const response = await fetch(path, { ...options, headers });
   if (response.ok) return response;

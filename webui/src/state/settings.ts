@@ -1,6 +1,6 @@
 // What the user chose, kept in this browser.
 import { effect, signal, type Signal } from '@preact/signals';
-import type { Sampling } from '../types';
+import type { CallSettings, Sampling } from '../types';
 
 /** A signal whose value outlives the page. */
 function kept<T>(name: string, initial: T): Signal<T> {
@@ -32,6 +32,9 @@ export const language = kept<Language>('language', navigator.language.startsWith
 export const modelName = kept<string>('model', '');
 export const thinking = kept<boolean>('thinking', false);
 export const sampling = kept<Sampling>('sampling', {});
+export const callSettings = kept<CallSettings>('call', {
+  voice: 'default', language: language.value, instructions: '', interrupts: true, writesDown: true, closely: false,
+});
 export const sidebarOpen = kept<boolean>('sidebar', true);
 
 effect(() => {

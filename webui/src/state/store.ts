@@ -61,6 +61,17 @@ export function holdMedia(id: string, blob: Blob): void {
   unsaved.add(id);
 }
 
+/** A file that belongs to no conversation, such as a voice. */
+export async function keepFile(id: string, blob: Blob): Promise<void> {
+  held.set(id, blob);
+  await transact('readwrite', (stores) => stores(MEDIA).put(blob, id));
+}
+
+export async function dropFile(id: string): Promise<void> {
+  held.delete(id);
+  await transact('readwrite', (stores) => stores(MEDIA).delete(id));
+}
+
 export async function mediaBlob(id: string): Promise<Blob | undefined> {
   const blob = held.get(id) ?? (await transact<Blob | undefined>('readonly', (stores) => stores(MEDIA).get(id)));
   if (blob) held.set(id, blob);

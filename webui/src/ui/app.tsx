@@ -2,9 +2,11 @@ import { useEffect, useState } from 'preact/hooks';
 import { needsKey } from '../api/http';
 import { t } from '../i18n';
 import { isRunning, stop } from '../state/answering';
+import { callOpen } from '../state/call';
 import { current, pathOf, storageFailed } from '../state/chats';
 import { addFiles } from '../state/draft';
 import { sidebarOpen } from '../state/settings';
+import { CallDialog } from './call';
 import { Composer } from './composer';
 import { Conversation } from './conversation';
 import { KeyDialog } from './key';
@@ -85,6 +87,7 @@ export function App() {
       </div>
       {over && <div class="drop">{t('dropHere')}</div>}
       {settingsOpen.value && <SettingsDialog onClose={() => (settingsOpen.value = false)} />}
+      {callOpen.value && <CallDialog />}
       {needsKey.value && <KeyDialog />}
       <Toasts />
     </div>

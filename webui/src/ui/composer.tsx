@@ -4,6 +4,7 @@ import { t } from '../i18n';
 import { acceptedTypes } from '../media/files';
 import { canCapture } from '../media/recorder';
 import { ask, isRunning, stop } from '../state/answering';
+import { callOpen, canCall } from '../state/call';
 import { current } from '../state/chats';
 import { addFiles, draftFiles, draftText, takeDraft } from '../state/draft';
 import { model, modelFacts } from '../state/models';
@@ -74,6 +75,10 @@ function Tools() {
       {(facts?.vision || facts?.audio) && <ChooseFiles />}
       {facts?.vision && <CameraButton />}
       {facts?.audio && <RecordButton />}
+      {canCall.value && (
+        <Chip icon="phone" label={t('call')} hint={t('callHint')}
+              onClick={() => (canCapture() ? (callOpen.value = true) : notify(t('needsHttps')))} />
+      )}
       {facts?.thinking && (
         <Chip icon="bulb" label={t('thinking')} hint={t('thinkingHint')} pressed={thinking.value}
               onClick={() => (thinking.value = !thinking.value)} />

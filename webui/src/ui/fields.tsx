@@ -57,3 +57,22 @@ export function Choice<T extends string>({ label, value, choices, onChange }: Ch
     </fieldset>
   );
 }
+
+interface CheckProps {
+  label: string;
+  hint?: string;
+  value: boolean;
+  onChange: (value: boolean) => void;
+}
+
+export function Check({ label, hint, value, onChange }: CheckProps) {
+  const id = useId();
+  return (
+    <div class="check">
+      <input id={id} type="checkbox" checked={value} aria-describedby={hint ? `${id}-hint` : undefined}
+             onChange={(event) => onChange(event.currentTarget.checked)} />
+      <label for={id}>{label}</label>
+      {hint && <small id={`${id}-hint`}>{hint}</small>}
+    </div>
+  );
+}

@@ -25,19 +25,20 @@ export function RecordButton() {
   if (!recording) return <Chip icon="microphone" label={t('record')} onClick={begin} />;
   return (
     <span class="recording">
-      <span class="pulse" /><Clock />
+      <span class="pulse" /><Clock label={t('recording')} />
       <IconButton icon="check" label={t('recordEnd')} onClick={end} />
       <IconButton icon="close" label={t('recordDrop')} onClick={() => setRecording(undefined)} />
     </span>
   );
 }
 
-function Clock() {
+/** Counts from the moment it is shown. */
+export function Clock({ label }: { label: string }) {
   const [seconds, setSeconds] = useState(0);
   useEffect(() => {
     const timer = setInterval(() => setSeconds((before) => before + 1), 1000);
     return () => clearInterval(timer);
   }, []);
   const text = `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, '0')}`;
-  return <span role="timer" aria-label={t('recording')}>{text}</span>;
+  return <span role="timer" aria-label={label}>{text}</span>;
 }

@@ -1,5 +1,5 @@
 import { useState } from 'preact/hooks';
-import { hasKey, needsKey, setKey } from '../api/http';
+import { currentKey, needsKey, setKey } from '../api/http';
 import { t } from '../i18n';
 import type { Words } from '../i18n/en';
 import { current, putChat } from '../state/chats';
@@ -114,7 +114,7 @@ function PageSettings() {
               choices={[['auto', t('themeAuto')], ['light', t('themeLight')], ['dark', t('themeDark')]]} />
       <Choice label={t('language')} value={language.value} onChange={(value) => (language.value = value)}
               choices={[['en', 'English'], ['zh', '中文']]} />
-      {hasKey() && (
+      {currentKey() && (
         <div class="field">
           <span>{t('key')}</span>
           <button type="button" onClick={() => { setKey(''); needsKey.value = true; }}>{t('keyForget')}</button>
