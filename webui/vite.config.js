@@ -1,11 +1,19 @@
 // Builds one self-contained page: script and style go into the HTML, and the whole is compressed. What only some
 // visitors need are scripts of their own, which the page loads from /page/ when it needs them. The program embeds
 // dist/*.gz.
+import { readFileSync } from 'node:fs';
 import { gzipSync } from 'node:zlib';
 import { defineConfig } from 'vite';
 
-// The scripts at /page/NAME and their sources.
+// The scripts at /page/NAME and their sources; those of the reader of PDF as they come, for older browsers, too.
 const SCRIPTS = { 'call.js': 'src/worklet/call.ts' };
+const PDFJS = 'node_modules/pdfjs-dist';
+const COPIES = {
+  'pdf.js': `${PDFJS}/legacy/build/pdf.min.mjs`,
+  'pdf-worker.js': `${PDFJS}/legacy/build/pdf.worker.min.mjs`,
+  'jbig2_nowasm_fallback.js': `${PDFJS}/wasm/jbig2_nowasm_fallback.js`,
+  'openjpeg_nowasm_fallback.js': `${PDFJS}/wasm/openjpeg_nowasm_fallback.js`,
+};
 
 /** The same bytes everywhere. */
 function packed(text) {
@@ -33,7 +41,8 @@ function embedded() {
         delete bundle[found[0].fileName];
         return found[0];
       };
-      const files = Object.keys(SCRIPTS).map((name) => [name, take((file) => file.fileName === name).code]);
+      const files = Object.entries(COPIES).map(([name, source]) => [name, readFileSync(source)]);
+      for (const name of Object.keys(SCRIPTS)) files.push([name, take((file) => file.fileName === name).code]);
       files.push(['index.html', onePage(take((file) => file.fileName === 'index.html'),
         take((file) => file.type === 'chunk'), take((file) => file.fileName.endsWith('.css')))]);
       const others = Object.keys(bundle);
@@ -44,7 +53,7 @@ function embedded() {
     },
     configureServer(server) {
       server.middlewares.use((request, _response, next) => {
-        const source = request.url.startsWith('/page/') ? SCRIPTS[request.url.slice(6)] : undefined;
+        const source = request.url.startsWith('/page/') ? { ...SCRIPTS, ...COPIES }[request.url.slice(6)] : undefined;
         if (source) request.url = `/${source}`;
         next();
       });

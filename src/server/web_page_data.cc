@@ -21,6 +21,10 @@
 
 MINICPM_EMBED(minicpm_web_page, "index.html.gz")
 MINICPM_EMBED(minicpm_web_call, "call.js.gz")
+MINICPM_EMBED(minicpm_web_pdf, "pdf.js.gz")
+MINICPM_EMBED(minicpm_web_pdf_worker, "pdf-worker.js.gz")
+MINICPM_EMBED(minicpm_web_jbig2, "jbig2_nowasm_fallback.js.gz")
+MINICPM_EMBED(minicpm_web_openjpeg, "openjpeg_nowasm_fallback.js.gz")
 
 namespace minicpm::server {
 namespace {
@@ -36,7 +40,11 @@ std::string_view packed_web_page() {
 }
 
 std::vector<WebScript> packed_web_scripts() {
-  return {{"call.js", bytes(minicpm_web_call_begin, minicpm_web_call_end)}};
+  return {{"call.js", bytes(minicpm_web_call_begin, minicpm_web_call_end)},
+          {"pdf.js", bytes(minicpm_web_pdf_begin, minicpm_web_pdf_end)},
+          {"pdf-worker.js", bytes(minicpm_web_pdf_worker_begin, minicpm_web_pdf_worker_end)},
+          {"jbig2_nowasm_fallback.js", bytes(minicpm_web_jbig2_begin, minicpm_web_jbig2_end)},
+          {"openjpeg_nowasm_fallback.js", bytes(minicpm_web_openjpeg_begin, minicpm_web_openjpeg_end)}};
 }
 
 }  // namespace minicpm::server

@@ -83,7 +83,7 @@ export const en = {
   promptTokens: '{n} in the prompt',
   boxesOn: '{n} boxes on the picture',
   unnamed: 'file',
-  fileKind: '{name}: only pictures, videos and sound can be added',
+  fileKind: '{name}: only pictures, PDF, videos and sound can be added',
   fileBroken: '{name}: this browser cannot read the file',
   fileLarge: '{name} has {size}; the server takes {most} at most',
   filesMany: 'The server takes {most} files in one conversation',
@@ -176,6 +176,14 @@ export const en = {
   callEnded: 'The call has ended: {reason}',
   noReason: 'the connection is gone',
   callRefused: 'The server takes no call now. All of its sessions may be in use, or it needs a key.',
+  pdfWait: 'Opening …',
+  pdfChoose: '{n} of {pages} pages chosen, {most} at most',
+  pdfPage: 'page {n}',
+  pdfAll: 'All pages',
+  pdfNone: 'No pages',
+  pdfAdd: 'Add as pictures ({n})',
+  pdfDrawing: 'Drawing …',
+  pdfLocked: '{name}: protected by a password',
 };
 
 export type Words = { [key in keyof typeof en]: string };

@@ -15,9 +15,14 @@ const OTHER_NAMES: Record<string, string> =
 export function acceptedTypes(): string {
   const facts = modelFacts.value;
   const kinds = [];
-  if (facts?.vision) kinds.push('image/*', 'video/*');
+  if (facts?.vision) kinds.push('image/*', 'video/*', 'application/pdf');
   if (facts?.audio) kinds.push('audio/*');
   return kinds.join(',');
+}
+
+/** Its pages are added as pictures (media/pdf.ts). */
+export function isPdf(file: File): boolean {
+  return file.type === 'application/pdf' || /\.pdf$/i.test(file.name);
 }
 
 function kindOf(file: Blob & { name?: string }): MediaKind | undefined {

@@ -10,6 +10,7 @@ import { CallDialog } from './call';
 import { Composer } from './composer';
 import { Conversation } from './conversation';
 import { KeyDialog } from './key';
+import { PdfDialogs } from './pdf';
 import { SettingsDialog } from './settings';
 import { Sidebar } from './sidebar';
 import { Toasts } from './toast';
@@ -88,6 +89,7 @@ export function App() {
       {over && <div class="drop">{t('dropHere')}</div>}
       {settingsOpen.value && <SettingsDialog onClose={() => (settingsOpen.value = false)} />}
       {callOpen.value && <CallDialog />}
+      <PdfDialogs />
       {needsKey.value && <KeyDialog />}
       <Toasts />
     </div>
