@@ -34,6 +34,18 @@ Json chat_usage(const OpenAiChat& call, std::span<const ChatResult> results) {
           {"completion_tokens_details", std::move(details)}};
 }
 
+/// What took how long, in milliseconds, in llama.cpp's names; `image_ms` is of the pictures' way through their tower,
+/// `preprocess_ms` of what came before it.
+Json timings_json(const ChatResult& result) {
+  const Timings& timings = result.timings;
+  return {{"prompt_n", result.usage.prompt_tokens - result.usage.cached_tokens},
+          {"prompt_ms", timings.prefill_ms},
+          {"predicted_n", result.usage.completion_tokens},
+          {"predicted_ms", timings.decode_ms},
+          {"preprocess_ms", timings.preprocess_ms},
+          {"image_ms", timings.vision_ms}};
+}
+
 Json chat_envelope(const ApiContext& context, const Exchange& exchange, const OpenAiChat& call) {
   return {{"id", answer_id("chatcmpl-", exchange)},
           {"object", call.stream ? "chat.completion.chunk" : "chat.completion"},
@@ -86,6 +98,7 @@ void answer_whole(ApiContext& context, Exchange& exchange, const OpenAiChat& cal
                                {"finish_reason", finish_reason(result)}});
   }
   body["usage"] = chat_usage(call, results);
+  body["timings"] = timings_json(results.front());
   send_json(exchange, body);
 }
 
@@ -114,6 +127,7 @@ class Chunks {
     if (call_.include_usage) {
       chunk_["choices"] = Json::array();
       chunk_["usage"] = chat_usage(call_, results);
+      chunk_["timings"] = timings_json(results.front());
       stream_.event(chunk_);
     }
     stream_.write("data: [DONE]\n\n");

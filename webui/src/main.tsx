@@ -14,3 +14,6 @@ if (matchMedia('(max-width: 760px)').matches) sidebarOpen.value = false;  // it 
 render(<App />, document.getElementById('page')!);
 openStore();
 loadModels();
+document.addEventListener('visibilitychange', () => {
+  if (document.visibilityState === 'visible') loadModels();  // models may have come and gone meanwhile
+});

@@ -24,6 +24,8 @@ export interface Stats {
   reasoningMs?: number;
   promptTokens?: number;
   completionTokens?: number;
+  imageMs?: number;      // of pictures and frames: their way through the model's tower
+  imageTokens?: number;
 }
 
 export type Finish = 'stop' | 'length' | 'stopped' | 'error';
@@ -69,14 +71,17 @@ export interface Sampling {
   top_k?: number;
   min_p?: number;
   repetition_penalty?: number;
+  presence_penalty?: number;
+  frequency_penalty?: number;
   max_tokens?: number;
   min_tokens?: number;
   seed?: number;
   num_beams?: number;
   max_slices?: number;
+  stop?: string[];
 }
 
-export type Defaults = Omit<Sampling, 'seed' | 'max_slices'>;
+export type Defaults = Omit<Sampling, 'seed' | 'max_slices' | 'stop'>;
 
 export interface CallSettings {
   voice: string;         // a name of the model's voices, or "own" for the user's clip
@@ -92,6 +97,7 @@ export interface CallSettings {
 export interface ModelFacts {
   id: string;
   title: string;
+  loaded?: boolean;  // absent: it is
   vision: boolean;
   audio: boolean;
   voices?: string[];  // none: it does not speak

@@ -42,11 +42,13 @@ function feature(name, run, options = {}) {
   }
 }
 
-feature('a picture is read', async (page) => {
+feature('a picture is read', async (page, size) => {
   await greedy(page);
   await addFiles(page, 'word.png');
   assert.equal(await ask(page, 'Read the text.'), 'HAPPINESS');
-  assert.match(await page.textContent('.stats'), /first token .* s · ([\d.]+ tokens\/s · )?\d+ tokens · \d+ in the prompt/);
+  const stats = await page.textContent('.stats');
+  assert.match(stats, /first token .* s · ([\d.]+ tokens\/s · )?\d+ tokens · \d+ in the prompt/);
+  if (size === 'desktop') assert.match(stats, / · pictures [\d.]+ s, \d+ tokens$/);  // the second time it is remembered
   await page.click('.question img');
   await page.waitForSelector('dialog.large img');
 });
@@ -149,8 +151,14 @@ feature('a video, and how the model looks at it', async (page) => {
   await addFiles(page, 'motion.mp4');
   await shown(page, '.composer .strip img', 4);
   await page.click('.composer .video');
-  await shown(page, 'dialog .strip img', 10);
+  await page.getByText(/^The model sees about \d+ frames, 1 in a pack/).waitFor();
   await page.getByLabel('Frames a second').fill('2');
+  await page.waitForFunction(() => {
+    const seconds = Number.parseFloat(document.querySelector('dialog .strip b')?.textContent);
+    const [, frames] = /about (\d+) frames/.exec(document.querySelector('dialog').textContent) ?? [];
+    return Number(frames) === Math.round(2 * seconds)
+      && document.querySelectorAll('dialog .strip img').length === Math.min(12, Number(frames));
+  });
   await page.getByLabel('Frames in a pack').fill('7');  // out of range: not taken
   await page.keyboard.press('Escape');
   assert.equal(await ask(page, 'What color appears first?'), 'purple');
@@ -240,6 +248,7 @@ feature('settings reach the server', async (page) => {
   assert.equal(await page.getByLabel('Repetition penalty').getAttribute('placeholder'), '1.2');
   await page.getByLabel('Seed').fill('7');
   await page.getByLabel('Top-p').pressSequentially('0.35');
+  await page.getByText('beam search (officially 3)').waitFor();
   await page.keyboard.press('Escape');
   await ask(page, 'Hello');
   const { messages, num_beams, seed, temperature, top_p } = questions[0];
@@ -445,6 +454,87 @@ test('what goes wrong is told, and can be tried again', async () => {
   assert.equal(await answered(page), 'Half');
   assert.match(await page.textContent('.answer .error'), /ended before the answer did/);
   await page.context().close();
+});
+
+test('penalties and stop strings reach the server', async () => {
+  const page = await visit(browser, server.url, 'desktop', []);
+  await page.waitForSelector('.welcome li');
+  const questions = questionsOf(page);
+  await page.click('[aria-label="Settings"]');
+  await page.click('#tab-answers');
+  assert.equal(await page.getByLabel('Presence penalty').getAttribute('placeholder'), '0');
+  await page.keyboard.press('Escape');
+  await setSettings(page, 'answers', {
+    'Presence penalty': 0.5, 'Frequency penalty': -0.5, 'Min-p': 0.05, 'Most tokens': 5, 'Stop at': 'END\n\n\\nUser:',
+  });
+  await ask(page, 'Hello');
+  const { presence_penalty, frequency_penalty, min_p, stop } = questions[0];
+  assert.deepEqual({ presence_penalty, frequency_penalty, min_p, stop },
+    { presence_penalty: 0.5, frequency_penalty: -0.5, min_p: 0.05, stop: ['END', '\nUser:'] });
+  assert.equal(await page.locator('.answer .error').count(), 0);
+  await page.context().close();
+});
+
+test('stop strings end an answer, and all settings can be taken back', async () => {
+  const page = await visit(browser, server.url, 'desktop', []);
+  await page.waitForSelector('.welcome li');
+  await setSettings(page, 'answers', { Temperature: 0, 'Stop at': 'PI' });
+  await addFiles(page, 'word.png');
+  assert.equal(await ask(page, 'Read the text.'), 'HAP');
+  await page.click('[aria-label="Settings"]');
+  await page.click('#tab-answers');
+  await page.getByText('Reset all').click();
+  assert.equal(await page.getByLabel('Stop at').inputValue(), '');
+  assert.equal(await page.getByLabel('Temperature').inputValue(), '');
+  await page.context().close();
+});
+
+for (const size of ['desktop', 'phone']) {
+  test(`a model that is not loaded is loaded when it is chosen (${size})`, async () => {
+    const lazy = await startServer(program, ['pico', hearing], '--keep-alive', '300');
+    const problems = [];
+    try {
+      const page = await visit(browser, lazy.url, size, problems);
+      const picker = page.getByLabel('Model', { exact: true });
+      await page.getByRole('button', { name: 'Load', exact: true }).waitFor();
+      assert.deepEqual(await picker.locator('option').allTextContents(), ['pico (not loaded)', 'o26-hf (not loaded)']);
+      await checkAccess(page, 'a model that is not loaded');
+      // Progress is shown for as long as the server takes; the user may stop it.
+      await page.route('**/api/generate', () => {});
+      await page.getByRole('button', { name: 'Load', exact: true }).click();
+      await page.getByRole('timer', { name: 'Loading the model …' }).getByText('0:01').waitFor();
+      await checkAccess(page, 'a model that is being loaded');
+      await page.locator('.loading').getByLabel('Cancel').click();
+      await page.getByRole('button', { name: 'Load', exact: true }).waitFor();
+      await page.unroute('**/api/generate');
+      await picker.selectOption('o26-hf');
+      await page.getByRole('button', { name: 'Call', exact: true }).waitFor();
+      assert.equal(await picker.locator('option').last().textContent(), 'o26-hf');
+      // A question loads its model, too.
+      await picker.selectOption('pico');
+      await page.waitForFunction(() => document.querySelector('h1 option').textContent === 'pico');
+      await page.context().close();
+      assert.deepEqual(problems, []);
+    } finally {
+      assert.equal(await lazy.stop(), 0);
+    }
+  });
+}
+
+test('a question loads its model', async () => {
+  const lazy = await startServer(program, ['pico'], '--keep-alive', '300');
+  try {
+    const page = await visit(browser, lazy.url, 'desktop', []);
+    await page.getByRole('button', { name: 'Load', exact: true }).waitFor();
+    await page.fill('#message', 'Hello');
+    await page.click('.send');
+    await answered(page);
+    await page.waitForSelector('#files', { state: 'attached' });  // what the model can is known now
+    await shown(page, '.load', 0);
+    await page.context().close();
+  } finally {
+    assert.equal(await lazy.stop(), 0);
+  }
 });
 
 test('a model that does not speak cannot be called', async () => {

@@ -128,6 +128,9 @@ feature('mute, camera, interrupt, hang up', async (page) => {
   await page.getByRole('button', { name: 'Switch camera' }).click();
   await page.waitForFunction((id) =>
     document.querySelector('.stage video')?.srcObject?.getVideoTracks()[0].getSettings().deviceId !== id, first);
+  await page.evaluate(() => { navigator.mediaDevices.enumerateDevices = async () => []; });
+  await page.getByRole('button', { name: 'Switch camera' }).click();
+  await page.locator('dialog.call .toast', { hasText: 'There is no other camera.' }).waitFor();
   await page.locator('.call-bar').getByLabel('Camera', { exact: true }).click();
   await page.waitForSelector('.stage .disc');
 
@@ -143,6 +146,8 @@ feature('a voice of one’s own, and the settings of a call', async (page) => {
   const events = eventsOf(page);
   await page.getByRole('button', { name: 'Call', exact: true }).click();
   await page.getByLabel('Voice', { exact: true }).selectOption('own');
+  await page.getByRole('button', { name: 'Voice call' }).click();
+  await page.locator('.toast', { hasText: 'There is no voice yet' }).waitFor();
   await page.setInputFiles('#voice-file', `${folder}/clip.wav`);
   await page.waitForSelector('.own-voice audio');
   await page.getByLabel('Talking interrupts').uncheck();

@@ -7,11 +7,18 @@ export interface Piece {
   finish?: 'stop' | 'length';
   promptTokens?: number;
   completionTokens?: number;
+  imageTokens?: number;
+  imageMs?: number;
 }
 
 interface Chunk {
   choices?: { delta: { content?: string; reasoning_content?: string }; finish_reason: Piece['finish'] | null }[];
-  usage?: { prompt_tokens: number; completion_tokens: number };
+  usage?: {
+    prompt_tokens: number;
+    completion_tokens: number;
+    prompt_tokens_details?: { image_tokens?: number };
+  };
+  timings?: { image_ms?: number };
   error?: { message: string };
 }
 
@@ -44,6 +51,8 @@ function pieceOf(chunk: Chunk): Piece {
     finish: choice?.finish_reason ?? undefined,
     promptTokens: chunk.usage?.prompt_tokens,
     completionTokens: chunk.usage?.completion_tokens,
+    imageTokens: chunk.usage?.prompt_tokens_details?.image_tokens,
+    imageMs: chunk.timings?.image_ms,
   };
 }
 

@@ -123,7 +123,6 @@ export const en = {
   seed: 'Seed',
   random: 'random',
   num_beams: 'Beams',
-  num_beamsHint: '1: sampling; more: beam search, shown at its end',
   max_slices: 'Slices of a picture',
   max_slicesHint: 'More slices show small print; they take longer',
   keys: 'Keys',
@@ -184,6 +183,20 @@ export const en = {
   pdfAdd: 'Add as pictures ({n})',
   pdfDrawing: 'Drawing …',
   pdfLocked: '{name}: protected by a password',
+  presence_penalty: 'Presence penalty',
+  presence_penaltyHint: 'Above 0: words that were said once are less likely',
+  frequency_penalty: 'Frequency penalty',
+  frequency_penaltyHint: 'The same for each time',
+  num_beamsOfficial: '1: sampling; more: beam search (officially {n}), shown at its end',
+  stopStrings: 'Stop at',
+  stopStringsHint: 'Texts that end an answer, one a line, {most} at most; \\n is a line break',
+  modelNotLoaded: '{model} (not loaded)',
+  modelLoad: 'Load',
+  modelLoads: 'Loading the model …',
+  imageTime: 'pictures {time}, {n} tokens',
+  maxPacks: 'Most packs',
+  videoSees: 'The model sees about {n} frames, {pack} in a pack. {shown} of them:',
+  voiceMissing: 'There is no voice yet: choose a file or record one.',
 };
 
 export type Words = { [key in keyof typeof en]: string };

@@ -1,4 +1,4 @@
-// A few frames of a video, evenly spread, as small pictures.
+// A few frames of a video, as small pictures.
 
 const HEIGHT = 54;
 
@@ -27,16 +27,16 @@ export interface Strip {
   frames: string[];  // data: URLs
 }
 
-/** Throws when the browser cannot play the video. */
-export async function framesOf(url: string, count: number): Promise<Strip> {
+/** `pick` says at which seconds of the video's length. Throws when the browser cannot play the video. */
+export async function framesOf(url: string, pick: (seconds: number) => number[]): Promise<Strip> {
   const video = await opened(url);
   const canvas = document.createElement('canvas');
   canvas.height = HEIGHT;
   canvas.width = Math.max(1, Math.round((HEIGHT * video.videoWidth) / video.videoHeight));
   const context = canvas.getContext('2d')!;
   const frames: string[] = [];
-  for (let i = 0; i < count; i++) {
-    await seek(video, ((i + 0.5) / count) * video.duration);
+  for (const time of pick(video.duration)) {
+    await seek(video, time);
     context.drawImage(video, 0, 0, canvas.width, canvas.height);
     frames.push(canvas.toDataURL('image/jpeg', 0.7));
   }

@@ -5,7 +5,7 @@ import { promptOf } from '../api/prompt';
 import type { Attachment, Chat, Message } from '../types';
 import { newId } from '../util';
 import { addMessage, chatById, current, pathOf, putMessage } from './chats';
-import { model, modelFacts } from './models';
+import { isLoaded, loadModels, model, modelFacts } from './models';
 import { sampling, thinking } from './settings';
 
 const SHOW_EVERY_MS = 40;
@@ -47,6 +47,7 @@ export async function answer(chatId: string, questionId: string): Promise<void> 
   }
   const { [chatId]: _, ...others } = running.value;
   running.value = others;
+  if (!isLoaded.value) loadModels();  // the question has loaded it
   announced.value = chatById(chatId)?.messages[message.id]?.text ?? '';
 }
 
@@ -100,6 +101,8 @@ class AnswerWriter {
       reasoningMs: this.message.reasoning ? (this.firstText ?? now) - (this.first ?? now) : undefined,
       promptTokens: piece.promptTokens ?? before?.promptTokens,
       completionTokens: piece.completionTokens ?? before?.completionTokens,
+      imageTokens: piece.imageTokens ?? before?.imageTokens,
+      imageMs: piece.imageMs ?? before?.imageMs,
     };
   }
 

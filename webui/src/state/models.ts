@@ -1,6 +1,6 @@
 // The models of the server and what they can.
 import { computed, signal } from '@preact/signals';
-import { getJson } from '../api/http';
+import { getJson, request } from '../api/http';
 import type { Limits, ModelFacts } from '../types';
 import { modelName } from './settings';
 
@@ -15,6 +15,37 @@ export const model = computed(() =>
 
 /** Nothing until they are known. */
 export const modelFacts = computed<ModelFacts | undefined>(() => facts.value[model.value]);
+
+/** Whether the chosen model could answer at once. Of models that are not loaded a server may tell little or nothing. */
+export const isLoaded = computed(() => modelFacts.value !== undefined && modelFacts.value.loaded !== false);
+
+export function isModelLoaded(id: string): boolean {
+  return facts.value[id] !== undefined && facts.value[id].loaded !== false;
+}
+
+interface Loading {
+  id: string;
+  stop: AbortController;
+}
+
+/** The model that is being loaded because the user wants it. */
+export const loading = signal<Loading | null>(null);
+
+/** Has the server load a model; other models may have to go for it. Throws as request(). */
+export async function loadModel(id: string): Promise<void> {
+  loading.value?.stop.abort();
+  const mine = { id, stop: new AbortController() };
+  loading.value = mine;
+  try {
+    const body = JSON.stringify({ model: id, stream: false });
+    await request('/api/generate', { method: 'POST', body, signal: mine.stop.signal });
+    await loadModels();
+  } catch (error) {
+    if (!mine.stop.signal.aborted) throw error;
+  } finally {
+    if (loading.value === mine) loading.value = null;
+  }
+}
 
 export async function loadModels(): Promise<void> {
   try {

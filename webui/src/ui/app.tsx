@@ -9,11 +9,11 @@ import { sidebarOpen } from '../state/settings';
 import { CallDialog } from './call';
 import { Composer } from './composer';
 import { Conversation } from './conversation';
+import { NotesAt } from './dialog';
 import { KeyDialog } from './key';
 import { PdfDialogs } from './pdf';
 import { SettingsDialog } from './settings';
 import { Sidebar } from './sidebar';
-import { Toasts } from './toast';
 import { settingsOpen, TopBar } from './topbar';
 import { Welcome } from './welcome';
 
@@ -91,7 +91,7 @@ export function App() {
       {callOpen.value && <CallDialog />}
       <PdfDialogs />
       {needsKey.value && <KeyDialog />}
-      <Toasts />
+      <NotesAt depth={0} />
     </div>
   );
 }

@@ -9,7 +9,7 @@ import { secondsText } from '../util';
 import { IconButton } from './buttons';
 import { CallSetup } from './call_setup';
 import { Clock } from './record';
-import { Dialog } from './dialog';
+import { Dialog, NotesAt, useModal } from './dialog';
 
 export function CallDialog() {
   const present = call.value;
@@ -26,8 +26,7 @@ export function CallDialog() {
 }
 
 function CallView({ call: present }: { call: Call }) {
-  const dialog = useRef<HTMLDialogElement>(null);
-  useLayoutEffect(() => dialog.current!.showModal(), []);
+  const { dialog, depth } = useModal();
   const onCancel = (event: Event) => {  // Esc stops the answer, as elsewhere on the page
     event.preventDefault();
     present.interrupt();
@@ -38,6 +37,7 @@ function CallView({ call: present }: { call: Call }) {
       <Stage call={present} />
       <Captions call={present} />
       <Bar call={present} />
+      {depth > 0 && <NotesAt depth={depth} />}
     </dialog>
   );
 }
@@ -84,12 +84,13 @@ function CameraView({ stream }: { stream: MediaStream }) {
   );
 }
 
-/** What both sides said, the newest below. */
+/** What both sides said, the newest below. Not announced: the answer is heard. */
 function Captions({ call: present }: { call: Call }) {
   const place = useRef<HTMLDivElement>(null);
   useLayoutEffect(() => { place.current!.scrollTop = place.current!.scrollHeight; });
   return (
-    <div class="captions" ref={place} role="log" aria-label={t('captions')} tabIndex={0}>
+    <div class="captions" ref={place} role="log" aria-live="off" aria-label={t('captions')}
+         tabIndex={0}>
       {present.captions.value.length === 0 && <p class="hint">{t('captionsEmpty')}</p>}
       {present.captions.value.map((caption) => <CaptionRow key={caption.id} caption={caption} />)}
     </div>

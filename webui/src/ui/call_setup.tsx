@@ -23,6 +23,7 @@ export function CallSetup() {
   const [busy, setBusy] = useState(false);
   const settings = callSettings.value;
   const begin = (video: boolean) => async () => {
+    if (callSettings.value.voice === 'own' && !(await mediaBlob(OWN_VOICE))) return notify(t('voiceMissing'));
     setBusy(true);
     await startCall(video).catch(notify);
     setBusy(false);

@@ -1,7 +1,28 @@
 import type { ComponentChildren } from 'preact';
-import { useLayoutEffect, useRef } from 'preact/hooks';
+import { signal } from '@preact/signals';
+import { useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { t } from '../i18n';
 import { IconButton } from './buttons';
+import { Toasts } from './toast';
+
+const openDialogs = signal(0);
+
+/** Opens a dialog over those that are open; its depth among them, from 1. */
+export function useModal() {
+  const dialog = useRef<HTMLDialogElement>(null);
+  const [depth, setDepth] = useState(0);
+  useLayoutEffect(() => {
+    dialog.current!.showModal();
+    setDepth(++openDialogs.value);
+    return () => { --openDialogs.value; };
+  }, []);
+  return { dialog, depth };
+}
+
+/** Notes belong to the dialog on top: what lies below it can be neither seen nor used. Depth 0 is the page. */
+export function NotesAt({ depth }: { depth: number }) {
+  return openDialogs.value === depth ? <Toasts /> : null;
+}
 
 interface DialogProps {
   title: string;
@@ -12,8 +33,7 @@ interface DialogProps {
 
 /** A dialog over the page; Esc and a click beside it close it. */
 export function Dialog({ title, onClose, children, ...rest }: DialogProps) {
-  const dialog = useRef<HTMLDialogElement>(null);
-  useLayoutEffect(() => dialog.current!.showModal(), []);
+  const { dialog, depth } = useModal();
   return (
     <dialog ref={dialog} class={rest.class} aria-label={title} onClose={onClose}
             onMouseDown={(event) => { if (event.target === dialog.current) dialog.current!.close(); }}>
@@ -24,6 +44,7 @@ export function Dialog({ title, onClose, children, ...rest }: DialogProps) {
         </header>
         {children}
       </div>
+      {depth > 0 && <NotesAt depth={depth} />}
     </dialog>
   );
 }

@@ -3,6 +3,7 @@ import { t } from '../i18n';
 import { Markdown } from '../markdown/view';
 import { answer, ask, isRunning } from '../state/answering';
 import { current, showVersion, versionsOf } from '../state/chats';
+import { isLoaded } from '../state/models';
 import type { Attachment, Message, Stats } from '../types';
 import { secondsText } from '../util';
 import { EditableFiles, SentFiles } from './attachments';
@@ -75,12 +76,17 @@ export function Answer({ message, question }: { message: Message; question?: Mes
     <article class="answer" aria-label={t('answer')} aria-busy={writing}>
       {message.reasoning && <Reasoning message={message} writing={writing} />}
       {message.text && <Markdown text={message.text} />}
-      {writing && !message.text && !message.reasoning && <p class="waiting"><span class="pulse" />{t('writing')}</p>}
+      {writing && !message.text && !message.reasoning && <Waiting />}
       {picture && <Boxes text={message.text} picture={picture} />}
       {message.finish === 'error' && <p class="error" role="alert">{message.error}</p>}
       {!writing && <AnswerFoot message={message} />}
     </article>
   );
+}
+
+/** Nothing of the answer is there yet. */
+function Waiting() {
+  return <p class="waiting"><span class="pulse" />{t(isLoaded.value ? 'writing' : 'modelLoads')}</p>;
 }
 
 /** Boxes belong to a picture only where there is one. */
@@ -151,6 +157,9 @@ function StatsLine({ message }: { message: Message }) {
     if (speed) parts.push(t('tokensPerSecond', { rate: Number(speed) }));
     if (stats.completionTokens) parts.push(t('tokens', { n: stats.completionTokens }));
     if (stats.promptTokens) parts.push(t('promptTokens', { n: stats.promptTokens }));
+    if (stats.imageTokens && stats.imageMs) {
+      parts.push(t('imageTime', { time: secondsText(stats.imageMs), n: stats.imageTokens }));
+    }
   }
   return <span class="stats">{parts.join(' · ')}</span>;
 }

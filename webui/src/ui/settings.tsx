@@ -56,8 +56,10 @@ function ConversationSettings() {
   );
 }
 
+type NumberName = Exclude<keyof Sampling, 'stop'>;
+
 interface Row {
-  name: keyof Sampling & keyof Words;
+  name: NumberName & keyof Words;
   min: number;
   max: number;
   step?: 'any';
@@ -71,25 +73,59 @@ const ROWS: Row[] = [
   { name: 'top_k', min: 0, max: MOST },
   { name: 'min_p', min: 0, max: 1, step: 'any' },
   { name: 'repetition_penalty', min: 0.01, max: 100, step: 'any' },
+  { name: 'presence_penalty', min: -2, max: 2, step: 'any', hint: 'presence_penaltyHint' },
+  { name: 'frequency_penalty', min: -2, max: 2, step: 'any', hint: 'frequency_penaltyHint' },
   { name: 'max_tokens', min: 1, max: MOST },
   { name: 'min_tokens', min: 0, max: MOST },
   { name: 'seed', min: 0, max: Number.MAX_SAFE_INTEGER },
-  { name: 'num_beams', min: 1, max: 8, hint: 'num_beamsHint' },
+  { name: 'num_beams', min: 1, max: 8 },
   { name: 'max_slices', min: 1, max: 1000, hint: 'max_slicesHint' },
 ];
 
-function placeholderOf(name: keyof Sampling): number | string | undefined {
+function placeholderOf(name: NumberName): number | string | undefined {
   const facts = modelFacts.value;
   if (name === 'seed') return t('random');
-  if (!facts || name === 'max_slices') return facts?.max_slices;
+  if (name === 'max_slices') return facts?.max_slices;
+  if (!facts?.defaults) return undefined;
   const beams = (sampling.value.num_beams ?? 1) > 1;
   const kind = beams ? 'beams' : thinking.value && facts.thinking ? 'thinking' : 'sampling';
   if (name === 'num_beams') return 1;
-  return facts.defaults[kind][name];
+  const none = name === 'presence_penalty' || name === 'frequency_penalty' ? 0 : undefined;
+  return facts.defaults[kind][name] ?? none;
+}
+
+function hintOf({ name, hint }: Row): string | undefined {
+  const beams = modelFacts.value?.defaults?.beams.num_beams;
+  if (name === 'num_beams') return beams ? t('num_beamsOfficial', { n: beams }) : undefined;
+  return hint && t(hint);
+}
+
+const MOST_STOPS = 16;  // of the server
+
+/** Texts that end an answer, one a line; a line break within one is written \n. */
+function StopField() {
+  const shown = (texts: string[] = []) => texts.map((text) => text.replace(/\n/g, '\\n')).join('\n');
+  const [text, setText] = useState(shown(sampling.value.stop));
+  const read = (written: string) => {
+    setText(written);
+    const stop = written.split('\n').filter((line) => line !== '').slice(0, MOST_STOPS)
+      .map((line) => line.replace(/\\n/g, '\n'));
+    const { stop: _, ...others } = sampling.value;
+    sampling.value = stop.length > 0 ? { ...others, stop } : others;
+  };
+  return (
+    <div class="field">
+      <label for="stop">{t('stopStrings')}</label>
+      <textarea id="stop" rows={2} aria-describedby="stop-hint" value={text} spellcheck={false}
+                onInput={(event) => read(event.currentTarget.value)} />
+      <small id="stop-hint">{t('stopStringsHint', { most: MOST_STOPS })}</small>
+    </div>
+  );
 }
 
 function AnswerSettings() {
-  const set = (name: keyof Sampling, value: number | undefined) => {
+  const [resets, setResets] = useState(0);  // a new field of texts after each
+  const set = (name: NumberName, value: number | undefined) => {
     const { [name]: _, ...others } = sampling.value;
     sampling.value = value === undefined ? others : { ...others, [name]: value };
   };
@@ -97,12 +133,16 @@ function AnswerSettings() {
     <>
       <p class="hint">{t('defaultsHint')}</p>
       <div class="fields">
-        {ROWS.map(({ name, hint, ...range }) => (
-          <NumberField key={name} {...range} label={t(name)} hint={hint && t(hint)} value={sampling.value[name]}
-                       placeholder={placeholderOf(name)} onChange={(value) => set(name, value)} />
+        {ROWS.map((row) => (
+          <NumberField key={row.name} min={row.min} max={row.max} step={row.step} label={t(row.name)} hint={hintOf(row)}
+                       value={sampling.value[row.name]} placeholder={placeholderOf(row.name)}
+                       onChange={(value) => set(row.name, value)} />
         ))}
       </div>
-      <footer><button type="button" onClick={() => (sampling.value = {})}>{t('reset')}</button></footer>
+      <StopField key={resets} />
+      <footer>
+        <button type="button" onClick={() => { sampling.value = {}; setResets(resets + 1); }}>{t('reset')}</button>
+      </footer>
     </>
   );
 }

@@ -2,11 +2,15 @@ import { signal } from '@preact/signals';
 import { t } from '../i18n';
 import { exportJson, exportMarkdown } from '../state/export';
 import { current } from '../state/chats';
-import { model, modelFacts, modelIds } from '../state/models';
+import {
+  isLoaded, isModelLoaded, loadModel, loading, model, modelFacts, modelIds,
+} from '../state/models';
 import { modelName, sidebarOpen } from '../state/settings';
 import { IconButton } from './buttons';
 import { Icon } from './icons';
+import { Clock } from './record';
 import { newChat } from './sidebar';
+import { notify } from './toast';
 
 export const settingsOpen = signal(false);
 
@@ -28,16 +32,46 @@ export function TopBar() {
 }
 
 function ModelPicker() {
-  if (modelIds.value.length < 2) {
-    return <h1 class="model" title={modelFacts.value?.title}>{model.value || 'minicpm'}</h1>;
+  return (
+    <>
+      <h1 class="model" title={modelFacts.value?.title}>
+        {modelIds.value.length < 2 ? model.value || 'minicpm' : <ModelSelect />}
+      </h1>
+      {model.value && <LoadState />}
+    </>
+  );
+}
+
+function load(id: string): void {
+  loadModel(id).catch(notify);
+}
+
+function ModelSelect() {
+  const choose = (id: string) => {
+    modelName.value = id;
+    if (!isModelLoaded(id)) load(id);
+  };
+  return (
+    <select aria-label={t('model')} value={model.value} onChange={(event) => choose(event.currentTarget.value)}>
+      {modelIds.value.map((id) => (
+        <option key={id} value={id}>{isModelLoaded(id) ? id : t('modelNotLoaded', { model: id })}</option>
+      ))}
+    </select>
+  );
+}
+
+/** Of a model that is not loaded: a button that loads it; then how long it has taken so far, and a button that stops. */
+function LoadState() {
+  const present = loading.value;
+  if (!present) {
+    if (isLoaded.value) return null;
+    return <button type="button" class="load" onClick={() => load(model.value)}>{t('modelLoad')}</button>;
   }
   return (
-    <h1 class="model">
-      <select aria-label={t('model')} value={model.value}
-              onChange={(event) => (modelName.value = event.currentTarget.value)}>
-        {modelIds.value.map((id) => <option key={id} value={id}>{id}</option>)}
-      </select>
-    </h1>
+    <span class="loading" role="status" aria-label={t('modelLoads')}>
+      <progress aria-label={t('modelLoads')} /><Clock label={t('modelLoads')} key={present.id} />
+      <IconButton icon="close" label={t('cancel')} onClick={() => present.stop.abort()} />
+    </span>
   );
 }
 
