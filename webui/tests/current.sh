@@ -8,7 +8,9 @@ skip() {
   exit 77
 }
 command -v node > /dev/null || skip "node is not installed"
-[ -d "$source/webui/node_modules/vite" ] || skip "the npm packages are not in webui; run make webui-packages"
+for package in vite pdfjs-dist; do
+  [ -d "$source/webui/node_modules/$package" ] || skip "the npm package $package is not in webui; run make webui-packages"
+done
 cd "$source/webui"
 node_modules/.bin/tsc
 node_modules/.bin/vite build --logLevel warn --emptyOutDir --outDir "$folder"
