@@ -37,7 +37,7 @@ function feature(name, run, options = {}) {
       } finally {
         await page.context().close();
       }
-      assert.deepEqual(problems.filter((text) => !text.startsWith('Warning: Indexing all PDF')), []);
+      assert.deepEqual(problems, []);
     });
   }
 }
@@ -520,6 +520,23 @@ for (const size of ['desktop', 'phone']) {
     }
   });
 }
+
+test('what is told of a model that is not loaded is used', async () => {
+  const page = await visit(browser, 'about:blank', 'desktop', []);
+  await page.route('**/props', async (route) => {
+    const props = await (await route.fetch()).json();
+    props.models[0].loaded = false;
+    await route.fulfill({ json: props });
+  });
+  await page.goto(server.url);
+  await page.getByRole('button', { name: 'Load', exact: true }).waitFor();
+  const names = await page.getByLabel('Model', { exact: true }).locator('option').allTextContents();
+  assert.deepEqual(names, ['pico (not loaded)', 'o26-hf']);
+  await page.getByRole('button', { name: 'Camera' }).waitFor();
+  await page.getByLabel('Model', { exact: true }).selectOption('o26-hf');
+  await shown(page, '.load', 0);
+  await page.context().close();
+});
 
 test('a question loads its model', async () => {
   const lazy = await startServer(program, ['pico'], '--keep-alive', '300');

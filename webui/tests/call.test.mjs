@@ -184,6 +184,17 @@ for (const colorScheme of ['light', 'dark']) {
   }, { colorScheme });
 }
 
+feature('a call in Chinese', async (page) => {
+  await page.evaluate(() => localStorage.setItem('minicpm.language', '"zh"'));
+  await page.reload();
+  await page.getByRole('button', { name: '通话', exact: true }).click();
+  await page.getByText('更多', { exact: true }).click();
+  await checkAccess(page, 'before a call, Chinese');
+  await page.getByRole('button', { name: '语音通话' }).click();
+  await page.locator('.phase', { hasText: '正在说话' }).waitFor();
+  await checkAccess(page, 'a call, Chinese');
+});
+
 /** Runs the page's player, as it is, over pieces of 100 ms, and gives what is heard of a second and a half. */
 const heard = (page, plan) => page.evaluate(async (steps) => {
   const context = new OfflineAudioContext(1, 36_000, 24_000);

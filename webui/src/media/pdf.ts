@@ -46,6 +46,7 @@ export async function openPdf(file: Blob): Promise<Pdf> {
     useWasm: false,            // the page's policy allows no code that is made while it runs
     disableWorkerRendering: true,
     enableXfa: false,
+    verbosity: 0,              // errors are told by exceptions; what is odd about a file is not for the console
   });
   const pdf = await task.promise;
   let last: Promise<unknown> = Promise.resolve();
