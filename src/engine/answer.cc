@@ -31,6 +31,7 @@ AnswerBuilder::AnswerBuilder(const Tokenizer& tokenizer, AnswerOptions options, 
       options_(std::move(options)),
       on_delta_(std::move(on_delta)),
       think_end_(tokenizer.token_id("</think>")),
+      speech_end_(tokenizer.token_id("<|tts_eos|>")),
       reasoning_now_(options_.thinking),
       begun_(options_.keep_blanks) {
   if (!options_.calls) return;
@@ -71,6 +72,7 @@ void AnswerBuilder::add(const std::string& text) {
 
 bool AnswerBuilder::push(int32_t id) {
   if (stopped_) return true;
+  if (speech_end_ && id == *speech_end_) return false;  // ends what is spoken, in front of the token that ends the turn
   if (reasoning_now_ && think_end_ && id == *think_end_) {
     add(decoder_.finish());
     reasoning_now_ = false;

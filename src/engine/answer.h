@@ -44,6 +44,7 @@ class AnswerBuilder {
   AnswerOptions options_;
   OnDelta on_delta_;
   std::optional<int32_t> think_end_, call_begin_, call_end_;
+  std::optional<int32_t> speech_end_;
   bool reasoning_now_;  // we are inside the reasoning
   bool stopped_ = false;
   bool begun_ = false;  // something other than blanks was emitted in the present part
