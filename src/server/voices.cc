@@ -1,11 +1,10 @@
 #include "server/voices.h"
 
 #include <algorithm>
-#include <filesystem>
 #include <iterator>
 
-#include "media/sound.h"
 #include "server/api_error.h"
+#include "server/model_voices.h"
 
 namespace minicpm::server {
 namespace {
@@ -36,9 +35,9 @@ std::optional<std::vector<float>> read_voice(const Fields& body, const ServedMod
   if (*voice != "female" && *voice != "male") {
     bad_field(body.path("voice"), "must be default, female, male, or an object with a clip in base64 as data");
   }
-  const auto file = model.folder / "assets/ref_audios" / (voice->get<std::string>() + "_example.wav");
-  if (!std::filesystem::exists(file)) bad_field(body.path("voice"), "the model's folder has no such voice");
-  return read_sound(file).samples;
+  std::optional<std::vector<float>> clip = voice_clip(model, voice->get<std::string>());
+  if (!clip) bad_field(body.path("voice"), "the model's folder has no such voice");
+  return clip;
 }
 
 }  // namespace minicpm::server

@@ -124,7 +124,7 @@ TEST_F(OllamaTest, ErrorsAreAString) {
   };
   EXPECT_THAT(refused("/api/chat", {{"model", "llama3"}}, 404), HasSubstr("known: pico"));
   EXPECT_THAT(refused("/api/chat", {{"messages", Json::array()}}, 400), HasSubstr("model: is missing"));
-  EXPECT_THAT(refused("/api/pull", {{"model", "pico"}}, 404), HasSubstr("no such address"));
+  EXPECT_THAT(refused("/api/nothing", {{"model", "pico"}}, 404), HasSubstr("no such address"));
   Json body = ollama_chat_body();
   body["format"] = "xml";
   EXPECT_THAT(refused("/api/chat", body, 400), HasSubstr("format: must be json or a JSON schema"));

@@ -227,6 +227,8 @@ Sequence with_media(Sequence sequence, int64_t first, int64_t rows, uint64_t dig
 TEST_F(SchedulerTest, AHigherPriorityGoesFirst) {
   Scheduler scheduler(cache_, 20);
   Sequence background = prompt_of(100), waited_for = prompt_of(30), live = prompt_of(10);
+  waited_for.tokens[0] = 2;  // nothing to share
+  live.tokens[0] = 3;
   background.priority = -1;
   live.priority = 1;
   scheduler.add(background);
