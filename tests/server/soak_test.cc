@@ -316,7 +316,7 @@ TEST_F(SoakTest, EverythingAtOnce) {
     end_ = true;
   }
   ASSERT_EQ(wait_idle(), "");
-  EXPECT_TRUE(wait_until([&] { return program_->descriptors() == descriptors; }, 10))
+  EXPECT_TRUE(wait_until([&] { return program_->descriptors() <= descriptors; }, 10))
       << program_->descriptors() << " descriptors, were " << descriptors;
   const int64_t growth = program_->resident_bytes() - memory;
   std::printf("%ld checks, %ld right answers, memory %ld MiB, growth %ld KiB\n", long(checks_), long(answers_),
