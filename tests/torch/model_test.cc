@@ -325,6 +325,10 @@ TEST(TorchModel, GradientsAreThoseOfFiniteDifferences) {
   torch::manual_seed(8);
   for (const auto& [name, value] : parameters.all()) {
     if (name.ends_with("lora_B")) at::NoGradGuard(), value.copy_(0.1 * at::randn_like(value));
+    // Far from the kink of relu, every other unit on: finite differences across it are no derivatives.
+    if (name == "audio_projection_layer.linear1.bias") {
+      at::NoGradGuard(), value.copy_(at::arange(value.numel(), at::kDouble).remainder(2) * 16 - 8);
+    }
     value.set_requires_grad(true);
   }
   for (const bool checkpointing : {false, true}) {
