@@ -114,8 +114,11 @@ void Connection::read() {
 
 void Connection::on_read(error_code ec, size_t count) {
   if (state_ == State::kClosed) return;
-  // A client may go as soon as it has all: whether it has is known when the write is done.
-  if (ec == asio::error::eof && state_ == State::kAnswering && last_queued_ && write_pending_) return;
+  // A client may go as soon as it has all: whether it has is known when the write is done. The end is told only once.
+  if (ec == asio::error::eof && state_ == State::kAnswering && last_queued_ && write_pending_) {
+    client_gone_ = true;
+    return;
+  }
   if (ec) return close();
   if (state_ != State::kLinger) input_.append(chunk_.data(), count);
   if (state_ == State::kBody) arm(shared_.limits.body_idle);
@@ -345,6 +348,7 @@ void Connection::answer_complete() {
   ping_timer_.cancel();
   exchange->connection_done(shared_.app, true);
   release_body();
+  if (client_gone_) return close();
   if (!exchange->keep_alive() || shared_.draining) return linger();
   state_ = State::kIdle;
   arm(shared_.limits.keep_alive);

@@ -105,6 +105,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   State state_ = State::kHandshake;
   std::array<char, 16384> chunk_;
   bool reading_ = false;
+  bool client_gone_ = false;
   std::string input_;  // received, not yet parsed
   std::optional<Parser> parser_;
   HttpRequest request_;

@@ -301,7 +301,7 @@ class SoundSessionTest : public SessionTest {
 };
 
 TEST_F(SoundSessionTest, LearnsSoundsByHeartAndTheEngineHearsThem) {
-  TrainConfig c = config("full", 8 * 70);
+  TrainConfig c = config("full", 8 * 130);
   c.stages[0].speech_loss = 0.2;
   EXPECT_LT(run(c).loss, 0.3);
   EXPECT_THAT(read("full/log.jsonl"), HasSubstr("speech_loss"));
