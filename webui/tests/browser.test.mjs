@@ -509,7 +509,7 @@ for (const size of ['desktop', 'phone']) {
       await page.unroute('**/api/generate');
       await picker.selectOption('o26-hf');
       await page.getByRole('button', { name: 'Call', exact: true }).waitFor();
-      assert.equal(await picker.locator('option').last().textContent(), 'o26-hf');
+      await page.waitForFunction(() => [...document.querySelectorAll('h1 option')].at(-1).textContent === 'o26-hf');
       // A question loads its model, too.
       await picker.selectOption('pico');
       await page.waitForFunction(() => document.querySelector('h1 option').textContent === 'pico');
