@@ -33,11 +33,16 @@ struct BatchStorage {
 
 }  // namespace
 
-Tensor Runner::encode_pictures(Context& ctx, const MediaItem& media) const {
+/// Groups [first, first + count).
+Tensor Runner::encode_pictures(Context& ctx, const MediaItem& media, int64_t first, int64_t count) const {
+  const auto slices_of = [](size_t slices, const ResamplerGroup& group) { return slices + group.slices.size(); };
+  const auto begin = media.groups.begin() + first, end = begin + count;
+  const size_t before = std::accumulate(media.groups.begin(), begin, size_t{0}, slices_of);
+  const size_t wanted = std::accumulate(begin, end, size_t{0}, slices_of);
   std::vector<const Patches*> slices;
-  for (const Patches& slice : media.slices)
+  for (const Patches& slice : std::span(media.slices).subspan(before, wanted))
     slices.push_back(&slice);
-  return model_->encode(ctx, slices, media.groups);
+  return model_->encode(ctx, slices, std::span(begin, end));
 }
 
 Tensor Runner::encode_sound(Context& ctx, const MediaItem& media) const {
@@ -56,7 +61,9 @@ Tensor Runner::encode_sound(Context& ctx, const MediaItem& media) const {
 void Runner::encode(const EncodeItem& item) {
   Sequence& sequence = *item.sequence;
   const bool shared = item.media < sequence.media_digests.size();
-  if (shared) {
+  PartOfMedia& part = sequence.encoding;
+  if (part.media != item.media) part = {item.media, 0, {}};
+  if (shared && part.groups == 0) {
     sequence.media_rows[item.media] = media_cache_.find(sequence.scope, sequence.media_digests[item.media]);
     if (sequence.media_rows[item.media] != nullptr) return;
   }
@@ -64,10 +71,15 @@ void Runner::encode(const EncodeItem& item) {
   ArenaScope scratch(arena_);
   Context ctx{*backend_, arena_, media_precision_, tracer_};
   const MediaItem& media = *sequence.media[item.media];
-  const Tensor rows = media.is_sound() ? encode_sound(ctx, media) : encode_pictures(ctx, media);
-  sequence.media_rows[item.media] = std::make_shared<const std::vector<float>>(rows.f32(), rows.f32() + rows.numel());
-  if (shared) media_cache_.put(sequence.scope, sequence.media_digests[item.media], sequence.media_rows[item.media]);
+  const Tensor rows =
+      media.is_sound() ? encode_sound(ctx, media) : encode_pictures(ctx, media, part.groups, item.groups);
+  part.rows.insert(part.rows.end(), rows.f32(), rows.f32() + rows.numel());
+  part.groups += item.groups;
   sequence.media_ms += std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
+  if (!media.is_sound() && part.groups < static_cast<int64_t>(media.groups.size())) return;
+  sequence.media_rows[item.media] = std::make_shared<const std::vector<float>>(std::move(part.rows));
+  part = {};
+  if (shared) media_cache_.put(sequence.scope, sequence.media_digests[item.media], sequence.media_rows[item.media]);
 }
 
 // Token embeddings with rows of pictures and sound put over them at their spans.

@@ -52,7 +52,7 @@ class Runner {
 
  private:
   void encode(const EncodeItem& item);
-  Tensor encode_pictures(Context& ctx, const MediaItem& media) const;
+  Tensor encode_pictures(Context& ctx, const MediaItem& media, int64_t first, int64_t count) const;
   Tensor encode_sound(Context& ctx, const MediaItem& media) const;
   Tensor inputs(Context& ctx, const StepPlan& plan);
 

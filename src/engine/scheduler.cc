@@ -95,6 +95,7 @@ void Scheduler::keep(Sequence& sequence) {
     sequence.media_digests.pop_back();
   }
   sequence.media_rows.clear();
+  sequence.encoding = {};
   for (auto& media : sequence.media) {
     auto places = std::make_shared<MediaItem>();
     places->spans = media->spans;
@@ -304,7 +305,12 @@ int64_t Scheduler::plan_media(StepPlan& plan, Sequence& sequence, int64_t end) {
     if (sequence.media_rows[m] != nullptr || media.end() <= sequence.computed) continue;
     if (media.first() >= end) break;
     if (others && !plan.encode.empty()) return media.first();
-    plan.encode.push_back({&sequence, m});
+    // Others wait for one slice at most.
+    const int64_t done = sequence.encoding.media == m ? sequence.encoding.groups : 0;
+    const int64_t left = static_cast<int64_t>(media.groups.size()) - done;
+    const int64_t groups = others ? std::min<int64_t>(left, 1) : left;
+    plan.encode.push_back({&sequence, m, groups});
+    if (groups < left) return media.first();
   }
   return end;
 }

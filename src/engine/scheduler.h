@@ -39,6 +39,13 @@ struct ModelInput {
   std::vector<std::shared_ptr<const MediaItem>> media;  // in prompt order
 };
 
+/// What is known of a media item whose groups are encoded in several steps.
+struct PartOfMedia {
+  size_t media = 0;
+  int64_t groups = 0;  // that are encoded
+  std::vector<float> rows;
+};
+
 /// One stream of tokens with its place in the cache.
 struct Sequence {
   std::vector<int32_t> tokens;  // prompt, then generated
@@ -48,6 +55,7 @@ struct Sequence {
   std::vector<std::shared_ptr<const MediaItem>> media;
   /// Query rows of each media item once encoded, [groups * query_num, hidden]; shared with forks.
   std::vector<std::shared_ptr<const std::vector<float>>> media_rows;
+  PartOfMedia encoding;
   /// What each media item shows; empty where nothing is to be shared.
   std::vector<Digest128> media_digests;
   std::string scope;    // beginnings are shared between sequences of one scope
@@ -70,9 +78,11 @@ struct WorkItem {
   int64_t logits;  // how many of the last of them give logits
 };
 
+/// The next `groups` groups of a media item, from sequence->encoding on; a sound is always encoded whole.
 struct EncodeItem {
   Sequence* sequence;
   size_t media;
+  int64_t groups;
 };
 
 /// One step: media to encode first, then one flattened batch.
@@ -110,8 +120,9 @@ class Scheduler {
   /// Gives the blocks of all kept sequences back.
   void forget();
 
-  /// Decoding rows of all sequences, then chunks of prompts in their order, blocks allocated. While others decode,
-  /// one media item is encoded in a step. Throws Error out_of_memory when a sequence does not fit although it is alone.
+  /// Decoding rows of all sequences, then chunks of prompts in their order, blocks allocated. While others decode, one
+  /// group of a media item is encoded in a step. Throws Error out_of_memory when a sequence does not fit although it is
+  /// alone.
   StepPlan next();
   /// Marks the plan's tokens as computed. Guesses are not: whoever finds one right appends it and counts it.
   void commit(const StepPlan& plan);

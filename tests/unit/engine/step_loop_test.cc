@@ -190,6 +190,29 @@ TEST_F(StepLoopTest, TheSamePictureIsEncodedOnce) {
   EXPECT_EQ(loop.stats().media_cache_hits, 4);
 }
 
+TEST_F(StepLoopTest, SlicesAreEncodedBetweenTokensOfOthers) {
+  const std::vector<int32_t> expected = answer(picture_prompt(4), greedy(6));
+  int64_t steps = 0;  // of the text's answer before the picture's
+  Sequence text = text_prompt(20, 5);
+  std::optional<std::jthread> other;
+  std::vector<int32_t> found;
+  std::atomic<bool> done = false;
+  const auto on_token = [&](const SampledToken&) {
+    if (!other) {
+      other.emplace([&] {
+        found = answer(picture_prompt(4), greedy(6));
+        done = true;
+      });
+    }
+    ++steps;
+    return done.load();
+  };
+  loop_.generate(text, greedy(1800), {on_token, {}}, nullptr, nullptr, StepLoop::After::kRelease);
+  other->join();
+  EXPECT_EQ(found, expected);
+  EXPECT_GE(steps, 3 + 6);  // two slices and a pack, then six tokens
+}
+
 TEST_F(StepLoopTest, LogprobsAreThoseOfTheModel) {
   Sequence sequence = text_prompt(20, 9);
   SamplingParams params = greedy(3);
