@@ -4,15 +4,14 @@
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <chrono>
 #include <cstdlib>
 #include <fstream>
 #include <iterator>
 #include <stdexcept>
-#include <thread>
 
 extern char** environ;
 
@@ -97,12 +96,12 @@ void ServedProgram::signal(int number) const {
 }
 
 std::optional<int> ServedProgram::wait_exit(double seconds) {
-  const auto end = std::chrono::steady_clock::now() + std::chrono::duration<double>(seconds);
+  pollfd exit = {static_cast<int>(syscall(SYS_pidfd_open, pid_, 0)), POLLIN, 0};  // readable once it has ended
+  const int ended = poll(&exit, 1, static_cast<int>(seconds * 1000));
+  close(exit.fd);
+  if (ended <= 0) return {};
   int status = 0;
-  while (waitpid(pid_, &status, WNOHANG) == 0) {
-    if (std::chrono::steady_clock::now() > end) return {};
-    std::this_thread::sleep_for(std::chrono::milliseconds(5));
-  }
+  waitpid(pid_, &status, 0);
   pid_ = -1;
   return WIFEXITED(status) ? std::optional(WEXITSTATUS(status)) : std::nullopt;
 }
