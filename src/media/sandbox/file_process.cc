@@ -155,6 +155,13 @@ int WorkerProcess::pid() const {
   return pid_;
 }
 
+/// Its socket alone does not tell: a process that it has just made may still hold a copy of the other end.
+bool WorkerProcess::has_ended() {
+  if (pid_ > 0 && waitpid(pid_, nullptr, WNOHANG) == 0) return false;
+  pid_ = -1;
+  return true;
+}
+
 bool WorkerProcess::send_order(int socket, int status) const {
   Order order{options_.limits.cpu_seconds, options_.limits.memory_bytes};
   const int descriptors[] = {socket, status};
@@ -199,7 +206,7 @@ WorkerProcess::File WorkerProcess::begin_file() {
         fail(ErrorCode::kInternal, "{}", error.what());
       }
     }
-    if (send_order(its.number(), report.number())) return {std::move(mine), std::move(status)};
+    if (!has_ended() && send_order(its.number(), report.number())) return {std::move(mine), std::move(status)};
   }
   fail(ErrorCode::kInternal, "the media worker ends as soon as it is started");
 }

@@ -46,6 +46,7 @@ class WorkerProcess {
  private:
   void start();
   void end();
+  bool has_ended();
   bool send_order(int socket, int status) const;
 
   const SandboxOptions options_;
