@@ -3,12 +3,20 @@
 #include <sched.h>
 
 #include <algorithm>
+#include <chrono>
 
 namespace minicpm {
 namespace {
 
+using namespace std::chrono_literals;
+
 // About 5 microseconds: longer than the gap between two ops of a small model, far shorter than a time slice.
 constexpr int kSpins = 2000;
+
+// A turn of another program is about 3 ms, in which the others of the pool wait. A rest costs a thread's work if the
+// processor is free again, so it begins short.
+constexpr auto kShortestRest = 10ms;
+constexpr auto kLongestRest = 320ms;
 
 void cpu_relax() {
 #if defined(__x86_64__)
@@ -17,6 +25,21 @@ void cpu_relax() {
   asm volatile("yield");
 #endif
 }
+
+/// How long a thread rests that has just lost its processor: longer and longer while that happens again.
+class RestLength {
+ public:
+  std::chrono::milliseconds next() {
+    const auto now = std::chrono::steady_clock::now();
+    length_ = now - last_end_ < 2 * length_ ? std::min(2 * length_, kLongestRest) : kShortestRest;
+    last_end_ = now + length_;
+    return length_;
+  }
+
+ private:
+  std::chrono::milliseconds length_{0ms};
+  std::chrono::steady_clock::time_point last_end_{};
+};
 
 }  // namespace
 
@@ -35,37 +58,77 @@ ThreadPool::ThreadPool(int num_threads) {
 }
 
 ThreadPool::~ThreadPool() {
-  stop_.store(true);
+  {
+    const std::scoped_lock lock(rest_mutex_);
+    stop_.store(true);
+  }
+  rest_ended_.notify_all();
   generation_.fetch_add(1);
   generation_.notify_all();
   for (std::thread& thread : workers_)
     thread.join();
 }
 
+/// Whoever ends the job's last task tells the caller. A task that is taken keeps its job from ending, so what belongs
+/// to the job does not change under it.
 void ThreadPool::take_tasks(int worker) {
-  for (;;) {
-    const int64_t task = next_task_.fetch_add(1, std::memory_order_relaxed);
-    if (task >= num_tasks_) return;
-    fn_(argument_, task, worker);
+  uint32_t taken = 0;
+  uint64_t claims = claims_.load(std::memory_order_acquire);
+  while (true) {
+    const uint64_t num_tasks = claims >> 32, task = claims & 0xffffffff;
+    if (task >= num_tasks) {
+      if (taken == 0) return;
+      const uint32_t done = done_.fetch_add(taken, std::memory_order_acq_rel) + taken;
+      if (done == num_tasks) done_.notify_one();
+      return;
+    }
+    if (!claims_.compare_exchange_weak(claims, claims + 1, std::memory_order_acq_rel, std::memory_order_acquire)) {
+      continue;
+    }
+    fn_(argument_, static_cast<int64_t>(task), worker);
+    ++taken;
+    claims = claims_.load(std::memory_order_acquire);
   }
 }
 
+/// The generation of a job that is not `seen`'s.
+uint32_t ThreadPool::wait_for_job(uint32_t seen) {
+  uint32_t current = generation_.load(std::memory_order_acquire);
+  for (int spin = 0; current == seen && spin < kSpins; ++spin) {
+    cpu_relax();
+    current = generation_.load(std::memory_order_acquire);
+  }
+  while (current == seen) {
+    generation_.wait(seen, std::memory_order_acquire);
+    current = generation_.load(std::memory_order_acquire);
+  }
+  return current;
+}
+
 void ThreadPool::worker_loop(int worker) {
+  PreemptionWatch watch;
+  RestLength rest;
   uint32_t seen = 0;
-  for (;;) {
-    uint32_t current = generation_.load(std::memory_order_acquire);
-    for (int spin = 0; current == seen && spin < kSpins; ++spin) {
-      cpu_relax();
-      current = generation_.load(std::memory_order_acquire);
-    }
-    while (current == seen) {
-      generation_.wait(seen, std::memory_order_acquire);
-      current = generation_.load(std::memory_order_acquire);
-    }
-    seen = current;
+  while (true) {
+    seen = wait_for_job(seen);
     if (stop_.load()) return;
+    watch.begin();
     take_tasks(worker);
-    if (busy_workers_.fetch_sub(1, std::memory_order_acq_rel) == 1) busy_workers_.notify_one();
+    if (!watch.end() && !rest_wanted_.exchange(false, std::memory_order_relaxed)) continue;
+    std::unique_lock lock(rest_mutex_);
+    rest_ended_.wait_for(lock, rest.next(), [this] { return stop_.load(); });
+  }
+}
+
+void ThreadPool::wait_for_tasks(uint32_t num_tasks) {
+  uint32_t done = done_.load(std::memory_order_acquire);
+  for (int spin = 0; done != num_tasks && spin < kSpins; ++spin) {
+    cpu_relax();
+    done = done_.load(std::memory_order_acquire);
+  }
+  while (done != num_tasks) {
+    done_.wait(done, std::memory_order_acquire);
+    done = done_.load(std::memory_order_acquire);
   }
 }
 
@@ -78,21 +141,14 @@ void ThreadPool::run_job(int64_t num_tasks, TaskFn fn, void* argument) {
   }
   fn_ = fn;
   argument_ = argument;
-  num_tasks_ = num_tasks;
-  next_task_.store(0, std::memory_order_relaxed);
-  busy_workers_.store(static_cast<int>(workers_.size()), std::memory_order_relaxed);
+  done_.store(0, std::memory_order_relaxed);
+  claims_.store(static_cast<uint64_t>(num_tasks) << 32, std::memory_order_release);
   generation_.fetch_add(1, std::memory_order_release);
   generation_.notify_all();
+  watch_.begin();
   take_tasks(0);
-  int busy = busy_workers_.load(std::memory_order_acquire);
-  for (int spin = 0; busy != 0 && spin < kSpins; ++spin) {
-    cpu_relax();
-    busy = busy_workers_.load(std::memory_order_acquire);
-  }
-  while (busy != 0) {
-    busy_workers_.wait(busy, std::memory_order_acquire);
-    busy = busy_workers_.load(std::memory_order_acquire);
-  }
+  if (watch_.end()) rest_wanted_.store(true, std::memory_order_relaxed);
+  wait_for_tasks(static_cast<uint32_t>(num_tasks));
 }
 
 }  // namespace minicpm

@@ -2,17 +2,23 @@
 #pragma once
 
 #include <atomic>
+#include <condition_variable>
 #include <cstdint>
-#include <memory>
+#include <mutex>
 #include <thread>
 #include <type_traits>
 #include <vector>
 
+#include "base/preemption.h"
+
 namespace minicpm {
 
-/// Threads wait on a futex after a short spin, so another process on the machine costs no more than its share.
 /// Tasks are taken from a counter; a task's result must not depend on which thread runs it, so results do not depend
 /// on the number of threads. One job at a time: `run` must be called by one thread only and not from inside a task.
+///
+/// Beside other busy programs: threads wait on a futex after a short spin, a job ends with its last task whoever has
+/// not come for one, and a thread whose processor is taken from it in the middle of a task, so that all others wait for
+/// it, rests for a while: fewer threads that run are faster than more that wait for each other's turns.
 class ThreadPool {
  public:
   /// `num_threads` counts the caller; 0 means one per processor this process may use.
@@ -24,7 +30,7 @@ class ThreadPool {
   int num_threads() const { return static_cast<int>(workers_.size()) + 1; }
 
   /// Calls fn(task, worker) for task = 0..num_tasks-1, worker = 0..num_threads-1, and returns when all are done.
-  /// `fn` must not throw.
+  /// `fn` must not throw. At most 2^32 - 1 tasks.
   template <typename Fn>
   void run(int64_t num_tasks, Fn&& fn) {
     using Callable = std::remove_reference_t<Fn>;
@@ -37,16 +43,21 @@ class ThreadPool {
   using TaskFn = void (*)(void*, int64_t, int);
   void run_job(int64_t num_tasks, TaskFn fn, void* argument);
   void worker_loop(int worker);
+  uint32_t wait_for_job(uint32_t seen);
   void take_tasks(int worker);
+  void wait_for_tasks(uint32_t num_tasks);
 
   std::vector<std::thread> workers_;
-  TaskFn fn_ = nullptr;
+  PreemptionWatch watch_;  // of the caller's thread
+  TaskFn fn_ = nullptr;    // of the job; a thread that has taken one of its tasks may read it
   void* argument_ = nullptr;
-  int64_t num_tasks_ = 0;
-  alignas(64) std::atomic<int64_t> next_task_{0};
+  alignas(64) std::atomic<uint64_t> claims_{0};  // of the job: number of tasks, times 2^32, plus the next one to take
+  alignas(64) std::atomic<uint32_t> done_{0};    // its tasks that have ended
   alignas(64) std::atomic<uint32_t> generation_{0};  // raised for each job; workers wait for a change
-  alignas(64) std::atomic<int> busy_workers_{0};
   std::atomic<bool> stop_{false};
+  std::atomic<bool> rest_wanted_{false};  // by the caller's thread, which cannot rest itself
+  std::mutex rest_mutex_;
+  std::condition_variable rest_ended_;  // by stop_
 };
 
 /// Processors that this process may run on.

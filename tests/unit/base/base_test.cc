@@ -16,7 +16,6 @@
 #include "base/json.h"
 #include "base/machine.h"
 #include "base/parallel.h"
-#include "base/thread_pool.h"
 
 namespace minicpm {
 namespace {
@@ -71,33 +70,6 @@ TEST(Arena, RewindsAndKeepsAddresses) {
   EXPECT_EQ(arena.allocate(1000), inside);
   EXPECT_GE(arena.peak_bytes(), 50u << 20);
   EXPECT_LT(arena.used_bytes(), 5000u);
-}
-
-TEST(ThreadPool, RunsEveryTaskOnce) {
-  for (int threads : {1, 2, 7}) {
-    ThreadPool pool(threads);
-    EXPECT_EQ(pool.num_threads(), threads);
-    for (int64_t tasks : {0, 1, 2, 5, 1000}) {
-      std::vector<std::atomic<int>> done(static_cast<size_t>(tasks));
-      std::atomic<bool> worker_in_range{true};
-      pool.run(tasks, [&](int64_t task, int worker) {
-        ++done[static_cast<size_t>(task)];
-        if (worker < 0 || worker >= threads) worker_in_range = false;
-      });
-      for (const auto& count : done)
-        EXPECT_EQ(count, 1);
-      EXPECT_TRUE(worker_in_range);
-    }
-  }
-}
-
-TEST(ThreadPool, ManyShortJobs) {
-  ThreadPool pool(3);
-  std::atomic<int64_t> sum{0};
-  for (int job = 0; job < 5000; ++job) {
-    pool.run(3, [&](int64_t task, int) { sum += task; });
-  }
-  EXPECT_EQ(sum, 5000 * 3);
 }
 
 class Files : public ::testing::Test {
