@@ -2,7 +2,7 @@
 """Compares `minicpm bench` with other programs on the same model files, in turns.
 
     bench/peers/compare.py BUILD MODEL.gguf... [--llama-bench "NAME=PROGRAM ARGUMENTS"]... [--node]
-                           [-p 512] [-n 64] [-t 2] [--rounds 5] [--json FILE]
+                           [--ours "OPTIONS"] [-p 512] [-n 64] [-t 2] [--rounds 5] [--json FILE]
 
 Each round runs every program once on the file, so that a machine that slows down slows all of them; the ratio is the
 median over the rounds of ours divided by theirs, with its smallest and largest. `--llama-bench` names a program with the
@@ -30,7 +30,7 @@ def output(command):
 def measure_ours(program, model, options):
     tests = ["-p", options.p, "-n", options.n, "-t", options.t, "-r", 1, "--limits", "--json"]
     figures = {}
-    for row in json.loads(output([program, "bench", model, *tests])):
+    for row in json.loads(output([program, "bench", model, *tests, *shlex.split(options.ours)])):
         if row["test"] == "limits":
             figures["memory"] = row["read_bytes_per_second"] / 1e9
         elif row["test"].startswith("pp"):
@@ -67,6 +67,7 @@ def main():
     parser.add_argument("models", nargs="+")
     parser.add_argument("--llama-bench", action="append", default=[])
     parser.add_argument("--node", action="store_true")
+    parser.add_argument("--ours", default="", help="further options of `minicpm bench`")
     parser.add_argument("-p", default=512)
     parser.add_argument("-n", default=64)
     parser.add_argument("-t", default=2)

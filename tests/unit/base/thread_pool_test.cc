@@ -81,7 +81,7 @@ TEST(ThreadPool, ThreadsThatLoseTheirProcessor) {
     ThreadPool pool(3);
     for (const auto end = Clock::now() + 300ms; Clock::now() < end; ++jobs) {
       pool.run(8, [&](int64_t task, int) {
-        compute_for(500us);
+        compute_for(100us);
         sum += task;
       });
     }
@@ -100,7 +100,7 @@ TEST(PreemptionWatch, SeesThatAnotherThreadHadTheProcessor) {
   PreemptionWatch watch;
   for (const auto end = Clock::now() + 30s; !seen && Clock::now() < end;) {
     watch.begin();
-    compute_for(5ms);
+    compute_for(300us);
     seen = watch.end();
   }
   EXPECT_TRUE(seen);
