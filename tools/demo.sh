@@ -24,22 +24,38 @@ TEXT
 
 [ -f models/pico/model.safetensors ] || random_weights
 
-echo "pico has $(wc -c < models/pico/model.safetensors | awk '{ printf "%.1f", $1 / 2e6 }') million weights and the architecture of MiniCPM-V 4.5."
-tab=$(printf '\t')
-grep -v '^#' assets/pico/demo.tsv | while IFS="$tab" read -r title files question _; do
-  set -- run models/pico --greedy -n 64 -p "$question"
+# ask NAME TITLE FILES QUESTION: one question to models/NAME about files in assets/NAME.
+ask() {
+  name=$1 title=$2 files=$3 question=$4
+  [ "$question" != "(spoken)" ] || question=
+  set -- run "models/$name" --greedy -n 64 -p "$question"
   shown=
   for file in $files; do
-    shown="$shown assets/pico/$file"
+    shown="$shown assets/$name/$file"
     case $file in
-      *.mp4) set -- "$@" --video "assets/pico/$file" --fps 2 ;;
-      *) set -- "$@" --image "assets/pico/$file" ;;
+      *.mp4) set -- "$@" --video "assets/$name/$file" --fps 2 ;;
+      *.wav) set -- "$@" --audio "assets/$name/$file" ;;
+      *) set -- "$@" --image "assets/$name/$file" ;;
     esac
   done
   begin=$(date +%s%N)
   answer=$("$minicpm" "$@" < /dev/null)
   end=$(date +%s%N)
-  printf '\n%s:%s\n  question  %s\n  answer    %s\n  time      %s\n' "$title" "$shown" "$question" "$answer" \
+  printf '\n%s:%s\n  question  %s\n  answer    %s\n  time      %s\n' "$title" "$shown" "${question:-(spoken)}" "$answer" \
     "$(awk -v ns=$((end - begin)) 'BEGIN { printf "%.2f s, loading included", ns / 1e9 }')"
-done
-printf '\nTry your own: %s run models/pico --image FILE -p "What do you see?" --greedy\n' "$minicpm"
+}
+
+# demo NAME ARCHITECTURE: all questions of assets/NAME/demo.tsv.
+tab=$(printf '\t')
+demo() {
+  [ -f "models/$1/model.safetensors" ] || return 0
+  echo "$1 has $(wc -c < "models/$1/model.safetensors" | awk '{ printf "%.1f", $1 / 2e6 }') million weights and the architecture of $2."
+  grep -v '^#' "assets/$1/demo.tsv" | while IFS="$tab" read -r title files question _; do
+    ask "$1" "$title" "$files" "$question"
+  done
+  echo
+}
+
+demo pico "MiniCPM-V 4.5"
+demo pico-o "MiniCPM-o 2.6"
+printf 'Try your own: %s run models/pico --image FILE -p "What do you see?" --greedy\n' "$minicpm"

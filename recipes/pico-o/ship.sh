@@ -11,6 +11,6 @@ folder=${2:-runs/pico-o}
 mkdir -p models/pico-o
 for file in config.json preprocessor_config.json generation_config.json tokenizer.json tokenizer_config.json \
     special_tokens_map.json model.safetensors; do
-  cp "$folder/model/$file" models/pico-o/
+  cp "$folder/more/$file" models/pico-o/
 done
 "$build/bin/pico_o_eval" --model models/pico-o --samples "${SAMPLES:-200}" --json recipes/pico-o/scores.json
