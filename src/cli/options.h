@@ -106,6 +106,7 @@ struct Options {
   bool store = false;                 // serve
   std::optional<int64_t> keep_alive;  // serve
   bool allow_pull = false;            // serve
+  std::string allow_lora;             // serve
   std::string state;                  // serve
   bool no_state = false;              // serve
   bool yes = false;                   // rm
@@ -113,6 +114,8 @@ struct Options {
 
   bool markdown = false;
   bool help = false;
+
+  std::vector<std::string> words = {};  // what all this was read from, so that settings can be read again
 };
 
 /// Where a row's value goes.

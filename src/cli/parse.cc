@@ -227,6 +227,7 @@ Options parse_options(const VerbRow& verb, std::span<const std::string> argument
   }
 
   Options options;
+  options.words.assign(arguments.begin(), arguments.end());
   for (const auto& [row, option] : bound) {
     if (option->count() == 0) continue;
     if (row->value.empty() && option->results().back() != "true") {

@@ -9,6 +9,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <span>
 #include <sstream>
 
 #include "base/error.h"
@@ -192,45 +193,51 @@ void add_stored_models(const Options& options, const server::LiveOptions& live,
   }
 }
 
-/// "NAME=DIR", or only a folder.
-struct NamedAdapter {
-  std::string name, folder;
-};
-
-/// Folders with = in their name can be written as ./a=b: names have no slashes.
-NamedAdapter parse_adapter(const std::string& text) {
+/// "NAME=DIR", or only a folder. Folders with = in their name can be written as ./a=b: names have no slashes.
+server::AdapterSource parse_adapter(const std::string& text) {
   const size_t equals = text.find('=');
   if (equals == std::string::npos || text.substr(0, equals).find('/') != std::string::npos) return {"", text};
-  const NamedAdapter adapter{text.substr(0, equals), text.substr(equals + 1)};
-  const bool good = std::ranges::all_of(
-      adapter.name, [](unsigned char c) { return std::isalnum(c) != 0 || c == '-' || c == '_' || c == '.'; });
-  if (!good || adapter.name.empty() || adapter.folder.empty()) {
+  server::AdapterSource adapter{text.substr(0, equals), text.substr(equals + 1)};
+  if (!server::is_adapter_name(adapter.name) || adapter.folder.empty()) {
     fail(ErrorCode::kInvalidRequest, "--lora {}: expected DIR or NAME=DIR, with a NAME of letters, digits, - _ and .",
          one_line(text));
   }
   return adapter;
 }
 
-/// A model of the command line with its adapters: MODEL, and MODEL:NAME for each that has a name.
-void add_model(const Options& options, const server::LiveOptions& live, std::vector<server::ServedModel>& models) {
-  std::vector<NamedAdapter> adapters;
+/// MODEL itself, with or without an adapter, and then MODEL:NAME for each that has a name.
+std::vector<server::AdapterSource> adapters_of(const Options& options) {
+  std::vector<server::AdapterSource> adapters;
   for (const std::string& text : options.loras)
     adapters.push_back(parse_adapter(text));
-  const auto own = [](const NamedAdapter& adapter) { return adapter.name.empty(); };
+  const auto own = [](const server::AdapterSource& adapter) { return adapter.name.empty(); };
   if (std::ranges::count_if(adapters, own) > 1) {
     fail(ErrorCode::kInvalidRequest, "--lora: only one adapter can go without a name; write NAME=DIR for others");
   }
-  if (std::ranges::none_of(adapters, own)) adapters.insert(adapters.begin(), NamedAdapter{});
+  if (std::ranges::none_of(adapters, own)) adapters.insert(adapters.begin(), server::AdapterSource{});
   std::ranges::stable_partition(adapters, own);
-  for (const NamedAdapter& adapter : adapters) {
-    Options one = options;
-    one.lora = adapter.folder;
-    if (one.lora.empty() && adapters.size() > 1) one.lora_scale.reset();  // it is for the others
-    const ModelSpec spec = model_spec(one);
-    const EngineOptions settings = serving_engine(one, spec, live);
-    models.push_back(options.keep_alive ? server::describe_served_model(spec, settings)
-                                        : server::load_served_model(spec, settings));
-    if (!adapter.name.empty()) models.back().name += ":" + adapter.name;
+  return adapters;
+}
+
+/// A model of the command line with one of its adapters.
+server::ServedModel make_model(const Options& options, const server::LiveOptions& live,
+                               const server::AdapterSource& adapter) {
+  Options one = options;
+  one.lora = adapter.folder;
+  if (one.lora.empty() && !options.loras.empty()) one.lora_scale.reset();  // it is for the others
+  const ModelSpec spec = model_spec(one);
+  const EngineOptions settings = serving_engine(one, spec, live);
+  if (options.keep_alive) plan_memory(spec, settings);  // which looks at the adapter before it is wanted
+  server::ServedModel model =
+      options.keep_alive ? server::describe_served_model(spec, settings) : server::load_served_model(spec, settings);
+  if (!adapter.name.empty()) model.name += ":" + adapter.name;
+  return model;
+}
+
+void add_model(const Options& options, const server::LiveOptions& live, std::vector<server::ServedModel>& models) {
+  for (const server::AdapterSource& adapter : adapters_of(options)) {
+    models.push_back(server::make_adapted(
+        adapter, [&](const server::AdapterSource& source) { return make_model(options, live, source); }));
   }
 }
 
@@ -240,6 +247,9 @@ std::vector<server::ServedModel> load_models(const Options& options, const serve
   }
   if (options.models.size() > 1 && !(options.mmproj.empty() && options.loras.empty() && options.draft.empty())) {
     fail(ErrorCode::kInvalidRequest, "--mmproj, --lora and --draft go with a single model");
+  }
+  if (options.models.size() != 1 && !options.allow_lora.empty()) {
+    fail(ErrorCode::kInvalidRequest, "--allow-lora goes with a single model");
   }
   std::vector<server::ServedModel> models;
   for (const std::string& model : options.models) {
@@ -262,6 +272,26 @@ std::string greeting(const Options& options, const server::Server& server) {
       server.url(), server.url(), key ? " -H 'Authorization: Bearer KEY'" : "");
 }
 
+server::AdapterOptions adapter_options(const Options& options, const server::LiveOptions& live) {
+  Options one = options;
+  one.model = options.models.front();
+  if (!options.allow_lora.empty() && !std::filesystem::is_directory(options.allow_lora)) {
+    fail(ErrorCode::kNotFound, "{}: there is no such folder (--allow-lora)", options.allow_lora);
+  }
+  return {.make = [one, live](const server::AdapterSource& source) { return make_model(one, live, source); },
+          .folder = options.allow_lora};
+}
+
+/// Reads the adapters again, with those that the environment and the file of settings name now.
+void reload(const Options& options, server::Server& server) {
+  try {
+    const std::string verb = "serve";
+    server.reload_adapters(adapters_of(parse_options(*match_verb(std::span(&verb, 1)).verb, options.words)));
+  } catch (const Error& error) {
+    note(fmt::format("warning: nothing is read again: {}\n", one_line(error.what())));
+  }
+}
+
 }  // namespace
 
 int run_serve(const Options& options) {
@@ -273,13 +303,15 @@ int run_serve(const Options& options) {
       return describe_stored_model(options, name, live);
     };
   }
+  if (options.models.size() == 1) settings.adapters = adapter_options(options, settings.live);
   server::check_exposure(settings);
   server::Server server(settings, load_models(options, settings.live));
-  server::EndSignal end;
+  server::ServerSignals signals;
   server.start();
   print(greeting(options, server));
   flush_output();
-  end.wait();
+  while (signals.wait() == server::ServerSignals::Wish::kReload)
+    reload(options, server);
   if (server.stop()) return kExitOk;
   // An answer that does not end when it is cancelled must not keep the program.
   note("minicpm: an answer did not end in time\n");

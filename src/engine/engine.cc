@@ -421,7 +421,7 @@ std::unique_ptr<Engine> Engine::load(const ModelSpec& spec, const EngineOptions&
   const auto start = Clock::now();
   auto backend = make_cpu_backend(options.backend);
   const ModelFiles files = find_model_files(spec.model, spec.mmproj);
-  auto lora = spec.lora.empty() ? nullptr : Lora::open(spec.lora, spec.lora_scale);
+  auto lora = spec.lora.empty() ? nullptr : Lora::open(spec.lora, spec.lora_scale, FileAccess::kRead);
   auto model = LoadedModel::load(files, std::move(lora), options.weight_access);
   const int64_t context = choose_context(model->config().decoder, options);
   return std::make_unique<EngineImpl>(std::move(model), std::move(backend), options, context, ms_since(start));

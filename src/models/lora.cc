@@ -156,7 +156,7 @@ bool LoraSelection::saves_whole(std::string_view tensor) const {
   return false;
 }
 
-std::unique_ptr<Lora> Lora::open(const fs::path& folder, float strength) {
+std::unique_ptr<Lora> Lora::open(const fs::path& folder, float strength, FileAccess access) {
   if (!fs::is_directory(folder)) {
     fail(ErrorCode::kNotFound, "{}: there is no such folder; an adapter is a folder with {} and {}", folder.string(),
          kLoraConfigFile, kLoraWeightsFile);
@@ -174,7 +174,7 @@ std::unique_ptr<Lora> Lora::open(const fs::path& folder, float strength) {
     fail(pickle ? ErrorCode::kUnsupported : ErrorCode::kNotFound, "{}: {} is missing{}", folder.string(),
          kLoraWeightsFile, pickle ? "; adapter_model.bin is a Python pickle, save the adapter as safetensors" : "");
   }
-  lora->source_ = open_safetensors(folder / kLoraWeightsFile);
+  lora->source_ = open_safetensors(folder / kLoraWeightsFile, access);
   lora->read_tensors();
   return lora;
 }

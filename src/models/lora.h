@@ -12,6 +12,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/file_map.h"
 #include "io/weight_source.h"
 #include "models/model_config.h"
 #include "text/regex.h"
@@ -81,8 +82,10 @@ LoraConfig read_lora_config(const std::filesystem::path& file);
 class Lora {
  public:
   /// Reads and checks the folder by itself: every A has its B, ranks agree, values are finite. `strength` multiplies
-  /// the scale. Throws Error not_found, bad_file, unsupported, invalid_request.
-  static std::unique_ptr<Lora> open(const std::filesystem::path& folder, float strength = 1.0f);
+  /// the scale. Files that may be written anew while the adapter is used have to be read, not mapped. Throws Error
+  /// not_found, bad_file, unsupported, invalid_request.
+  static std::unique_ptr<Lora> open(const std::filesystem::path& folder, float strength = 1.0f,
+                                    FileAccess access = FileAccess::kMap);
 
   const LoraAdapter& adapter() const { return adapter_; }
   const std::string& path() const { return path_; }

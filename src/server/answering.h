@@ -19,6 +19,7 @@
 namespace minicpm::server {
 
 class LiveShare;      // realtime_api.h
+class Adapters;       // adapters.h
 class ServerState;    // state.h
 class BatchRunner;    // batch_runner.h
 struct ModelChanges;  // model_changes.h
@@ -35,6 +36,7 @@ struct ApiContext {
   ServerState* state = nullptr;  // null: nothing is kept
   BatchRunner* batches = nullptr;
   const ModelChanges* changes = nullptr;  // null: models are neither fetched nor deleted
+  Adapters* adapters = nullptr;           // null: the server has none and takes none
 };
 
 /// Work that was left with the server stands behind what somebody waits for.

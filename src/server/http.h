@@ -188,14 +188,18 @@ class HttpServer {
   std::unique_ptr<Impl> impl_;
 };
 
-/// SIGINT and SIGTERM: from construction on the first one ends wait(), the next one ends the program as usual.
-class EndSignal {
+/// What the system asks of a server, from construction on. SIGINT and SIGTERM: to end; the next one ends the program as
+/// usual. SIGHUP: to read its settings again, or to end if it comes because the terminal is gone.
+class ServerSignals {
  public:
-  EndSignal();
-  ~EndSignal();
-  EndSignal(const EndSignal&) = delete;
-  EndSignal& operator=(const EndSignal&) = delete;
-  void wait();
+  enum class Wish { kReload, kEnd };
+
+  ServerSignals();
+  ~ServerSignals();
+  ServerSignals(const ServerSignals&) = delete;
+  ServerSignals& operator=(const ServerSignals&) = delete;
+  /// One that came since the last call counts. Not after kEnd.
+  Wish wait();
 
  private:
   struct Impl;

@@ -1,5 +1,6 @@
 // Listening, counting connections, starting and stopping.
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <boost/asio/executor_work_guard.hpp>
@@ -229,21 +230,27 @@ size_t HttpServer::connections() const {
   return impl_->open.size();
 }
 
-struct EndSignal::Impl {
+struct ServerSignals::Impl {
   asio::io_context io;
-  asio::signal_set signals{io, SIGINT, SIGTERM};
+  asio::signal_set signals{io, SIGINT, SIGTERM, SIGHUP};
+  const bool had_terminal = ::isatty(STDIN_FILENO) == 1;
 };
 
-EndSignal::EndSignal() : impl_(std::make_unique<Impl>()) {}
+ServerSignals::ServerSignals() : impl_(std::make_unique<Impl>()) {}
 
-EndSignal::~EndSignal() = default;
+ServerSignals::~ServerSignals() = default;
 
-void EndSignal::wait() {
-  impl_->signals.async_wait([](error_code, int) {});
+ServerSignals::Wish ServerSignals::wait() {
+  int number = 0;
+  impl_->signals.async_wait([&](error_code, int signal) { number = signal; });
+  impl_->io.restart();
   impl_->io.run();
+  const bool terminal_gone = impl_->had_terminal && ::isatty(STDIN_FILENO) != 1;
+  if (number == SIGHUP && !terminal_gone) return Wish::kReload;
   impl_->signals.clear();
   std::signal(SIGINT, SIG_DFL);
   std::signal(SIGTERM, SIG_DFL);
+  return Wish::kEnd;
 }
 
 }  // namespace minicpm::server

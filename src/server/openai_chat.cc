@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "models/loaded_model.h"
+#include "server/adapters.h"
 #include "server/conversation.h"
 #include "server/logprobs.h"
 #include "server/spoken_chat.h"
@@ -184,7 +185,7 @@ Json model_json(const ServedModel& model) {
 void openai_chat(ApiContext& context, Exchange& exchange) {
   const Json json = parse_body(exchange.request().body);
   const Fields body(json);
-  const ServedModel& model = context.models.find(body.string("model").value_or(""));
+  const ServedModel& model = find_adapted(context.models, body);
   MediaReader media(context.media, model, exchange.cancelled());
   const OpenAiChat call = read_openai_chat(body, model, media);
   if (call.spoken) return speak_answer(context, exchange, call);

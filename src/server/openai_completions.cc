@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "models/loaded_model.h"
+#include "server/adapters.h"
 #include "server/logprobs.h"
 #include "server/openai_chat.h"
 
@@ -73,6 +74,7 @@ void read_settings(const Fields& body, Call& call) {
 
 Call read_call(const Fields& body, const ServedModel& model) {
   check_fields(body, {{"model",
+                       "lora",
                        "prompt",
                        "max_tokens",
                        "min_tokens",
@@ -229,7 +231,7 @@ void answer_streamed(ApiContext& context, Exchange& exchange, Call& call) {
 void openai_completions(ApiContext& context, Exchange& exchange) {
   const Json json = parse_body(exchange.request().body);
   const Fields body(json);
-  const ServedModel& model = context.models.find(body.string("model").value_or(""));
+  const ServedModel& model = find_adapted(context.models, body);
   Call call = read_call(body, model);
   call.stream ? answer_streamed(context, exchange, call) : answer_whole(context, exchange, call);
 }

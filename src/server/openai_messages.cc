@@ -112,6 +112,7 @@ std::optional<bool> read_thinking(const Fields& body) {
 
 void check_body(const Fields& body) {
   check_fields(body, {{"model",
+                       "lora",
                        "messages",
                        "max_tokens",
                        "max_completion_tokens",

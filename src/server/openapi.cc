@@ -25,6 +25,7 @@ struct Operation {
 constexpr bool kRequired = true;
 
 constexpr Field kModel{"model", "string", "name of a model; default: the first"};
+constexpr Field kLora{"lora", "string", "name of an adapter of that model: the same as MODEL:NAME in model"};
 constexpr Field kNeededModel{"model", "string", "name of a model", kRequired};
 constexpr Field kStream{"stream", "boolean", "send the answer piece by piece"};
 constexpr Field kTemperature{"temperature", "number", "0: the likeliest token each time"};
@@ -65,6 +66,7 @@ const Operation kOperations[] = {
      Body::kJson,
      Answer::kJsonOrEvents,
      {kModel,
+      kLora,
       {"messages", "array", "the conversation: text, pictures, sound, videos, results of calls", kRequired},
       kStream,
       kStreamOptions,
@@ -101,6 +103,7 @@ const Operation kOperations[] = {
      Body::kJson,
      Answer::kJsonOrEvents,
      {kModel,
+      kLora,
       {"prompt", "", "a string, strings, ids of tokens, or lists of them", kRequired},
       kMaxTokens,
       {"min_tokens", "integer", "shortest answer"},
@@ -298,6 +301,23 @@ const Operation kOperations[] = {
     {"GET", "/api/tags", "Ollama", "The models of this server"},
     {"GET", "/api/ps", "Ollama", "The models that are loaded"},
     {"GET", "/api/version", "Ollama", "The version of the program"},
+    {"GET", "/lora-adapters", "llama.cpp", "The adapters that are served"},
+    {"POST",
+     "/v1/load_lora_adapter",
+     "vLLM",
+     "Serves an adapter from the server's folder of adapters, where that is allowed",
+     Body::kJson,
+     Answer::kText,
+     {{"lora_name", "string", "MODEL:NAME is what requests call it", kRequired},
+      {"lora_path", "string", "its folder in the server's folder of adapters", kRequired},
+      {"load_inplace", "boolean", "take the place of the adapter of that name"}}},
+    {"POST",
+     "/v1/unload_lora_adapter",
+     "vLLM",
+     "Forgets an adapter that a request loaded",
+     Body::kJson,
+     Answer::kText,
+     {{"lora_name", "string", "its name", kRequired}}},
     {"POST",
      "/tokenize",
      "llama.cpp",

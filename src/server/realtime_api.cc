@@ -96,7 +96,7 @@ LiveShare::Place::Place(LiveShare& share, const ServedModel& model) : share_(sha
                      "too_many_sessions");
     }
     ++share_.running_;
-    auto& idle = share_.idle_[&model_];
+    auto& idle = share_.idle_[model_.folder];
     if (!idle.empty()) {
       speech_ = std::move(idle.back());
       idle.pop_back();
@@ -119,7 +119,7 @@ LiveShare::Place::Place(LiveShare& share, const ServedModel& model) : share_(sha
 LiveShare::Place::~Place() {
   {
     const std::scoped_lock lock(share_.mutex_);
-    if (speech_ != nullptr) share_.idle_[&model_].push_back(std::move(speech_));
+    if (speech_ != nullptr) share_.idle_[model_.folder].push_back(std::move(speech_));
   }
   share_.give_back();
 }

@@ -46,7 +46,7 @@ class LiveShare {
   const LiveOptions options_;
   std::mutex mutex_;
   int running_ = 0;
-  std::map<const ServedModel*, std::vector<std::unique_ptr<SpeechMaker>>> idle_;
+  std::map<std::filesystem::path, std::vector<std::unique_ptr<SpeechMaker>>> idle_;
 };
 
 /// Makes room in the KV cache for the sessions of a model that hears, beside its chats; memory is taken when it is used.

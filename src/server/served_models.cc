@@ -125,6 +125,29 @@ void ModelPool::add(ServedModel model) {
   if (find_slot(model.name) == nullptr) slots_.push_back({std::move(model), {.keep_alive = options_.keep_alive}});
 }
 
+/// The name is free from now on. Returns the engine if nobody uses it; otherwise the last release() destroys it.
+std::unique_ptr<Engine> ModelPool::forget(Slot& slot) {
+  slot.removed = true;
+  if (slot.state.users > 0 || slot.state.loading) return nullptr;
+  return std::move(slot.model.engine);
+}
+
+void ModelPool::replace(ServedModel model) {
+  std::unique_ptr<Engine> engine;  // destroyed without the lock: that takes time
+  const std::scoped_lock lock(mutex_);
+  const auto old =
+      std::ranges::find_if(slots_, [&](const Slot& slot) { return !slot.removed && slot.model.name == model.name; });
+  State state{.keep_alive = old == slots_.end() ? options_.keep_alive : old->state.keep_alive};
+  slots_.insert(old, Slot{std::move(model), state});
+  if (old != slots_.end()) engine = forget(*old);
+}
+
+void ModelPool::retire(const ServedModel& model) {
+  std::unique_ptr<Engine> engine;
+  const std::scoped_lock lock(mutex_);
+  engine = forget(slot_of(model));
+}
+
 bool ModelPool::remove(ServedModel& model) {
   constexpr std::chrono::milliseconds kPatience(200);  // for a request whose answer is sent but which is not over yet
   std::unique_ptr<Engine> engine;                      // destroyed without the lock: that takes time
@@ -178,7 +201,7 @@ void ModelPool::make_room(const ServedModel& model, std::unique_lock<std::mutex>
   }
 }
 
-void ModelPool::acquire(ServedModel& model, const std::atomic<bool>* cancel) {
+bool ModelPool::acquire(ServedModel& model, const std::atomic<bool>* cancel) {
   constexpr std::chrono::milliseconds kStep(50);  // how soon a cancellation is seen
   std::unique_lock lock(mutex_);
   Slot& slot = slot_of(model);
@@ -187,10 +210,10 @@ void ModelPool::acquire(ServedModel& model, const std::atomic<bool>* cancel) {
     changed_.wait_for(lock, kStep);
     if (cancel != nullptr && cancel->load()) fail(ErrorCode::kCancelled, "cancelled");
   }
-  if (slot.removed) throw ApiError(404, model.name + " was removed", "model", "model_not_found");
+  if (slot.removed) return false;
   if (model.engine != nullptr) {
     ++state.users;
-    return;
+    return true;
   }
   state.loading = true;
   lock.unlock();
@@ -212,14 +235,17 @@ void ModelPool::acquire(ServedModel& model, const std::atomic<bool>* cancel) {
   lock.unlock();
   changed_.notify_all();
   if (problem) std::rethrow_exception(problem);
+  return true;
 }
 
 void ModelPool::release(ServedModel& model) {
+  std::unique_ptr<Engine> engine;  // destroyed without the lock: that takes time
   {
     const std::scoped_lock lock(mutex_);
-    State& state = slot_of(model).state;
-    --state.users;
-    state.last_used = Clock::now();
+    Slot& slot = slot_of(model);
+    --slot.state.users;
+    slot.state.last_used = Clock::now();
+    if (slot.removed) engine = forget(slot);
     ++changes_;
   }
   changed_.notify_all();
@@ -282,8 +308,8 @@ void ModelPool::unload_idle_ones(const std::stop_token& stop) {
 }
 
 ServedModels::~ServedModels() {
-  for (ServedModel* model : held_)
-    pool_.release(*model);
+  for (const Held& held : held_)
+    pool_.release(*held.model);
 }
 
 const ServedModel& ServedModels::known(const std::string& name) const {
@@ -300,12 +326,15 @@ ServedModel& ServedModels::named(const std::string& name) const {
 }
 
 const ServedModel& ServedModels::find(const std::string& name) const {
-  ServedModel& model = named(name);
-  if (std::ranges::find(held_, &model) != held_.end()) return model;
+  const auto held = std::ranges::find(held_, name, &Held::name);
+  if (held != held_.end()) return *held->model;
+  Held found{name, nullptr};
   held_.reserve(held_.size() + 1);  // what was acquired must be written down
-  pool_.acquire(model, cancel_);
-  held_.push_back(&model);
-  return model;
+  do {                              // again where another one has taken its place
+    found.model = &named(name);
+  } while (!pool_.acquire(*found.model, cancel_));
+  held_.push_back(std::move(found));
+  return *held_.back().model;
 }
 
 PreparedPrompt ServedModels::prepare(const ServedModel& model, const ChatRequest& request) const {

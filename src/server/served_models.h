@@ -6,9 +6,9 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
-#include <deque>
 #include <filesystem>
 #include <functional>
+#include <list>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -27,6 +27,16 @@ struct ModelConfig;  // models/model_config.h
 
 namespace minicpm::server {
 
+/// What a model has besides its base.
+struct ServedAdapter {
+  std::string name;                   // MODEL:NAME is what requests call it; empty: MODEL itself
+  std::filesystem::path folder = {};  // empty: nothing, this is the base
+  int64_t rank = 0;
+  float scale = 0;           // alpha / rank times --lora-scale
+  bool by_client = false;    // loaded by a request, not by the server's settings
+  std::string version = {};  // tells files that were written anew
+};
+
 struct ServedModel {
   std::string name;                // what requests call it
   std::unique_ptr<Engine> engine;  // null while it is not loaded
@@ -39,6 +49,7 @@ struct ServedModel {
   bool gguf = false;
   bool on_demand = false;                               // loaded when a request asks for it
   std::shared_ptr<const ModelConfig> config = nullptr;  // what its files say; null where they were not read
+  std::optional<ServedAdapter> adapter = {};            // of the model that adapters go with, and of each of those
 
   const LoadedModel& model() const { return engine->model(); }
 };
@@ -75,6 +86,11 @@ class ModelPool {
   std::vector<std::reference_wrapper<const ServedModel>> all() const;
   /// A model that is loaded on demand; nothing happens if the name is there already.
   void add(ServedModel model);
+  /// Takes the place of the model of its name, or comes behind all. Requests that found the old one keep it until they
+  /// are over; then it is unloaded.
+  void replace(ServedModel model);
+  /// Forgets a model's name at once and unloads it when the last request that found it is over.
+  void retire(const ServedModel& model);
   /// Unloads a model and forgets its name; false while it is used. References to it stay valid.
   bool remove(ServedModel& model);
   bool loaded(const ServedModel& model) const;
@@ -83,8 +99,8 @@ class ModelPool {
 
   /// Loads the model unless it is loaded, making room by unloading models that nobody uses, the least recently used
   /// first. It stays loaded until release(). Waits where another request is loading it. Throws Error as Engine::load,
-  /// out_of_memory when there is no room while others are used, and cancelled; ApiError 404 if it was removed.
-  void acquire(ServedModel& model, const std::atomic<bool>* cancel);
+  /// out_of_memory when there is no room while others are used, and cancelled. False if its name was forgotten.
+  bool acquire(ServedModel& model, const std::atomic<bool>* cancel);
   void release(ServedModel& model);
   /// Runs `work` with the engine of a model that is loaded, which does not count as a use; false if it is not loaded.
   bool with_engine(const ServedModel& model, const std::function<void(const Engine&)>& work);
@@ -107,14 +123,15 @@ class ModelPool {
   Slot& slot_of(const ServedModel& model) const;
   Slot* find_slot(const std::string& name) const;
   static bool idle(const Slot& slot);
+  static std::unique_ptr<Engine> forget(Slot& slot);
   std::unique_ptr<Engine> take_idle();
   void make_room(const ServedModel& model, std::unique_lock<std::mutex>& lock);
   void unload_idle_ones(const std::stop_token& stop);
 
   PoolOptions options_;
   mutable std::mutex mutex_;
-  mutable std::deque<Slot> slots_;  // under mutex_, engines included; they never move: requests hold references
-  uint64_t changes_ = 0;            // of what the janitor looks at, under mutex_
+  mutable std::list<Slot> slots_;  // under mutex_, engines included; they never move: requests hold references
+  uint64_t changes_ = 0;           // of what the janitor looks at, under mutex_
   std::condition_variable_any changed_;
   std::mutex loading_;  // one model at a time: what is available is known then
   std::jthread janitor_;
@@ -143,7 +160,11 @@ class ServedModels {
 
   ModelPool& pool_;
   const std::atomic<bool>* cancel_;
-  mutable std::vector<ServedModel*> held_;
+  struct Held {
+    std::string name;  // that was asked for: it means the same model as long as this request lasts
+    ServedModel* model;
+  };
+  mutable std::vector<Held> held_;
 };
 
 }  // namespace minicpm::server

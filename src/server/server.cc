@@ -89,6 +89,9 @@ constexpr Route kRoutes[] = {
     {"GET", "/api/tags", ollama_tags, kLight},
     {"GET", "/api/ps", ollama_ps, kLight},
     {"GET", "/api/version", ollama_version, kLight},
+    {"GET", "/lora-adapters", lora_adapters, kLight},
+    {"POST", "/v1/load_lora_adapter", load_lora_adapter},
+    {"POST", "/v1/unload_lora_adapter", unload_lora_adapter},
     {"POST", "/tokenize", tokenize},
     {"POST", "/detokenize", detokenize},
     {"POST", "/apply-template", apply_template},
@@ -147,6 +150,7 @@ class Server::Api : public HttpApp {
         media_(options.media, options.sources, options.decoder),
         live_(options.live) {
     if (!options.state.folder.empty()) state_.emplace(options.state);
+    if (options.adapters) adapters_.emplace(pool_, *options.adapters);
   }
 
   /// From now on what clients leave is answered.
@@ -160,6 +164,9 @@ class Server::Api : public HttpApp {
   void handle(Exchange& exchange) override;
   HttpResponse error(const HttpRequest& request, int status, std::string_view message) override;
   auto models() const { return pool_.all(); }
+  void reload_adapters(std::span<const AdapterSource> wanted) {
+    if (adapters_) adapters_->reload(wanted, [this](std::string_view line) { log(line); });
+  }
   void finished(const ExchangeSummary& summary) override;
 
  private:
@@ -172,6 +179,7 @@ class Server::Api : public HttpApp {
   const ServerOptions& options_;
   const Access access_;
   ModelPool pool_;
+  std::optional<Adapters> adapters_;
   const WebPage page_;
   MediaShare media_;
   LiveShare live_;
@@ -211,6 +219,7 @@ void Server::Api::run(Exchange& exchange) {
   ApiContext context{models, media_, metrics_, access_, speakers_, options_.version};
   context.live = &live_;
   context.changes = options_.changes ? &*options_.changes : nullptr;
+  context.adapters = adapters_ ? &*adapters_ : nullptr;
   context.state = state_ ? &*state_ : nullptr;
   context.batches = batches_.get();
   if (route.handler != nullptr) return route.handler(context, exchange);
@@ -313,6 +322,10 @@ std::string Server::url() const {
   std::string host = options_.http.host;
   if (host.find(':') != std::string::npos && host.front() != '[') host = "[" + host + "]";
   return fmt::format("{}://{}:{}", options_.http.tls_certificate.empty() ? "http" : "https", host, port());
+}
+
+void Server::reload_adapters(std::span<const AdapterSource> wanted) {
+  api_->reload_adapters(wanted);
 }
 
 bool Server::stop() {

@@ -5,12 +5,14 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "server/access.h"
 #include "server/access_log.h"
+#include "server/adapters.h"
 #include "server/http.h"
 #include "server/media_parts.h"
 #include "server/model_changes.h"
@@ -29,11 +31,12 @@ struct ServerOptions {
   LogFormat log_format = LogFormat::kOff;
   std::function<void(std::string_view)> log;  // gets lines without line breaks; called by several threads at once
   std::string version = "0";
-  PoolOptions pool;                     // of models that are loaded on demand
-  StateOptions state;                   // what is kept on disk
-  std::optional<ModelChanges> changes;  // whether clients may fetch and delete models
-  MediaSources sources;                   // of media besides the requests themselves
-  std::shared_ptr<MediaDecoder> decoder;  // where media of requests is decoded; null: in this process
+  PoolOptions pool;                        // of models that are loaded on demand
+  StateOptions state;                      // what is kept on disk
+  std::optional<ModelChanges> changes;     // whether clients may fetch and delete models
+  std::optional<AdapterOptions> adapters;  // of a server whose adapters may change; nothing: they stay as they are
+  MediaSources sources;                    // of media besides the requests themselves
+  std::shared_ptr<MediaDecoder> decoder;   // where media of requests is decoded; null: in this process
 };
 
 /// Before models are loaded: whether the server may listen there. Throws Error refused for an address that other
@@ -55,6 +58,8 @@ class Server {
   int port() const;
   /// "http://127.0.0.1:8080"
   std::string url() const;
+  /// As Adapters::reload; what changes is in the log. Nothing without ServerOptions::adapters.
+  void reload_adapters(std::span<const AdapterSource> wanted);
   /// As HttpServer::stop.
   bool stop();
 
