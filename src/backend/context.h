@@ -15,12 +15,26 @@ class Tracer {
   virtual void record(std::string_view name, const Tensor& value) = 0;
 };
 
+/// Says that nobody waits for the result of a pass any more.
+class Interrupt {
+ public:
+  virtual ~Interrupt() = default;
+  virtual bool wanted() const = 0;
+};
+
+/// What a pass throws that is interrupted, for whoever gave it the interrupt.
+struct Interrupted {};
+
 struct Context {
   Backend& backend;
   Arena& arena;
   Precision precision = Precision::kFast;
   Tracer* tracer = nullptr;
+  const Interrupt* interrupt = nullptr;  // asked before every linear layer
 
+  void check_interrupt() const {
+    if (interrupt != nullptr && interrupt->wanted()) throw Interrupted{};
+  }
   bool tracing() const { return tracer != nullptr; }
   void trace(std::string_view name, const Tensor& value) {
     if (tracer != nullptr) tracer->record(name, value);

@@ -58,7 +58,7 @@ Tensor Runner::encode_sound(Context& ctx, const MediaItem& media) const {
   return rows;
 }
 
-void Runner::encode(const EncodeItem& item) {
+void Runner::encode(const EncodeItem& item, const Interrupt* interrupt) {
   Sequence& sequence = *item.sequence;
   const bool shared = item.media < sequence.media_digests.size();
   PartOfMedia& part = sequence.encoding;
@@ -69,7 +69,7 @@ void Runner::encode(const EncodeItem& item) {
   }
   const auto start = std::chrono::steady_clock::now();
   ArenaScope scratch(arena_);
-  Context ctx{*backend_, arena_, media_precision_, tracer_};
+  Context ctx{*backend_, arena_, media_precision_, tracer_, interrupt};
   const MediaItem& media = *sequence.media[item.media];
   const Tensor rows =
       media.is_sound() ? encode_sound(ctx, media) : encode_pictures(ctx, media, part.groups, item.groups);
@@ -114,13 +114,13 @@ Tensor Runner::inputs(Context& ctx, const StepPlan& plan) {
   return x;
 }
 
-std::vector<StepLogits> Runner::run(const StepPlan& plan) {
+std::vector<StepLogits> Runner::run(const StepPlan& plan, const Interrupt* interrupt) {
   for (const EncodeItem& item : plan.encode)
-    encode(item);
+    encode(item, interrupt);
   if (plan.items.empty()) return {};
 
   ArenaScope scratch(arena_);
-  Context ctx{*backend_, arena_, precision_, tracer_};
+  Context ctx{*backend_, arena_, precision_, tracer_, interrupt};
   const BatchStorage batch(plan, all_logits_);
   const Tensor x = inputs(ctx, plan);
   ctx.trace("inputs_embeds", x);

@@ -39,8 +39,9 @@ class Runner {
         media_precision_(choose_media_precision(options.precision, options.media_precision)),
         media_cache_(options.media_cache_bytes) {}
 
-  /// Logits in the order of the plan's items, and of their rows.
-  std::vector<StepLogits> run(const StepPlan& plan);
+  /// Logits in the order of the plan's items, and of their rows. Throws Interrupted when `interrupt` wants it; nothing
+  /// of the plan counts as computed then.
+  std::vector<StepLogits> run(const StepPlan& plan, const Interrupt* interrupt = nullptr);
 
   void set_tracer(Tracer* tracer) { tracer_ = tracer; }
   /// All rows' logits instead of the wanted ones, for reference cases; see trace point "logits".
@@ -51,7 +52,7 @@ class Runner {
   size_t peak_bytes() const { return arena_.peak_bytes(); }
 
  private:
-  void encode(const EncodeItem& item);
+  void encode(const EncodeItem& item, const Interrupt* interrupt);
   Tensor encode_pictures(Context& ctx, const MediaItem& media, int64_t first, int64_t count) const;
   Tensor encode_sound(Context& ctx, const MediaItem& media) const;
   Tensor inputs(Context& ctx, const StepPlan& plan);

@@ -191,6 +191,18 @@ void StepLoop::step(std::unique_lock<std::mutex>& lock) {
   pass_turn();
 }
 
+/// A step is in vain when all for whom it computes are gone.
+class StepLoop::InVain : public Interrupt {
+ public:
+  void add(const Job* job) { jobs_.push_back(job); }
+  bool wanted() const override {
+    return std::ranges::all_of(jobs_, [](const Job* job) { return job->cancelled(); });
+  }
+
+ private:
+  std::vector<const Job*> jobs_;
+};
+
 // Without the lock: the jobs stay, since their sequences are in the scheduler. Returns the number of rows.
 int64_t StepLoop::compute(const std::vector<Job*>& jobs) {
   const auto job_of = [&](const Sequence* sequence) { return *std::ranges::find(jobs, sequence, &Job::sequence); };
@@ -198,7 +210,12 @@ int64_t StepLoop::compute(const std::vector<Job*>& jobs) {
   try {
     draft(jobs);
     plan = scheduler_->next();
-    const std::vector<StepLogits> rows = runner_->run(plan);
+    InVain in_vain;
+    for (const WorkItem& item : plan.items)
+      in_vain.add(job_of(item.sequence));
+    for (const EncodeItem& item : plan.encode)
+      in_vain.add(job_of(item.sequence));
+    const std::vector<StepLogits> rows = runner_->run(plan, &in_vain);
     scheduler_->commit(plan);
     for (auto first = rows.begin(); first != rows.end();) {
       const auto end =
@@ -213,6 +230,8 @@ int64_t StepLoop::compute(const std::vector<Job*>& jobs) {
     }
     return std::transform_reduce(plan.items.begin(), plan.items.end(), int64_t{0}, std::plus<>(),
                                  [](const WorkItem& item) { return item.count; });
+  } catch (const Interrupted&) {
+    return 0;  // those who are gone are told so when the step is published
   } catch (...) {
     // Whoever was to be computed fails; without a plan it was the oldest that found no room.
     std::vector<Job*> failed;

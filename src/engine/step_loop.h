@@ -68,6 +68,7 @@ class StepLoop {
 
  private:
   struct Job;
+  class InVain;
 
   void run(Job& job, const Callbacks& callbacks);
   bool deliver(Job& job, std::unique_lock<std::mutex>& lock, const Callbacks& callbacks);

@@ -53,6 +53,7 @@ void add_adapter(Context& ctx, const LinearTarget& target, const Tensor& x) {
 
 void run(Context& ctx, std::span<const LinearTarget> targets, const Tensor& x) {
   if (x.rows() == 0) return;
+  ctx.check_interrupt();
   ctx.backend.linear(targets, x, ctx.precision);
   for (const LinearTarget& target : targets) {
     if (target.w.adapter != nullptr) add_adapter(ctx, target, x);

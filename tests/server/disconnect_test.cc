@@ -47,7 +47,7 @@ class DisconnectTest : public ApiTest {
   FakeServer silent_;  // never sends the whole of anything
 };
 
-// 100 ms is what is promised; tests run beside others on busy machines.
+// 100 ms is what docs/server.md says of small models; tests run beside others on busy machines.
 constexpr double kMilliseconds = 1000;
 
 TEST_F(DisconnectTest, WhileItsPictureIsDecoded) {

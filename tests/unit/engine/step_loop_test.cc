@@ -66,6 +66,31 @@ TEST_F(StepLoopTest, OneCallerGetsWhatTheGeneratorMakes) {
   EXPECT_EQ(answer(picture_prompt(1), greedy(12)), expected);
 }
 
+TEST_F(StepLoopTest, AStepForNobodyEndsBetweenItsLayers) {
+  struct Leaving : Tracer {
+    void record(std::string_view, const Tensor&) override {
+      gone = leaves;
+      ++seen;
+    }
+    bool leaves = false;
+    std::atomic<bool> gone = false;
+    int seen = 0;
+  } client;
+  const std::vector<int32_t> expected = answer(picture_prompt(1), greedy(5));
+  loop_.exclusively([&] { machine_.scheduler.forget(); });
+  machine_.runner.set_tracer(&client);
+  Sequence whole = picture_prompt(1);
+  EXPECT_TRUE(loop_.prefill(whole, &client.gone, StepLoop::After::kRelease).has_value());
+  const int all = std::exchange(client.seen, 0);
+  client.leaves = true;
+  Sequence sequence = picture_prompt(1);
+  EXPECT_FALSE(loop_.prefill(sequence, &client.gone, StepLoop::After::kKeep).has_value());
+  EXPECT_GE(client.seen, 1);
+  EXPECT_LT(client.seen, all / 2);
+  machine_.runner.set_tracer(nullptr);
+  EXPECT_EQ(answer(picture_prompt(1), greedy(5)), expected);  // nothing half computed is used
+}
+
 TEST_F(StepLoopTest, ManyCallersGetTheirOwnAnswers) {
   constexpr int kCallers = 12;
   const auto prompt = [](int caller) {
