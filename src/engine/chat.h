@@ -14,6 +14,7 @@
 #include "backend/registry.h"
 #include "base/file_map.h"
 #include "base/json.h"
+#include "base/siphash.h"
 #include "engine/sampler.h"
 #include "media/image.h"
 
@@ -49,6 +50,9 @@ struct EngineOptions {
   DraftOptions drafts;
   FileAccess weight_access = FileAccess::kAuto;
   int64_t media_cache_bytes = 256ll << 20;  // of encoded pictures and sounds, so that they are encoded once
+  /// Of the digests that tell media apart. Sessions with media go on in engines with the same one only, and whoever
+  /// knows it can make media that are taken for each other. Unset: drawn.
+  std::optional<SipKey> media_key = {};
 };
 
 /// One part of a message's content: text, a picture, a pack of video frames, or sound.
@@ -179,6 +183,12 @@ struct MemoryPlan {
   int64_t total_bytes() const { return weights_bytes + converted_bytes + kv_bytes + activations_bytes + draft_bytes; }
 };
 
+/// A computed prompt in a file (docs/sessions.md).
+struct SessionInfo {
+  int64_t tokens = 0;
+  int64_t bytes = 0;  // of the file
+};
+
 /// What an engine is doing, and did since it was loaded.
 struct EngineStats {
   int64_t callers = 0, callers_begun = 0;           // now; begun: the prompt is computed
@@ -221,6 +231,17 @@ class Engine {
   /// A sequence that stays in the cache and grows piece by piece; its priority is kLive.
   virtual std::unique_ptr<TokenStream> open_stream() = 0;
 
+  /// Writes a computed prompt, with the answer behind it if there is one, so that restore_session() in another run of
+  /// the program spares computing it. Without `prompt` what this scope's last request left; nothing is written, and
+  /// there are no tokens, where that is not there any more. With it the prompt is computed if need be. The file appears
+  /// when it is complete. Throws Error io, not_found, cancelled, and as chat().
+  virtual SessionInfo save_session(const std::filesystem::path& file, const std::string& cache_scope,
+                                   const ChatRequest* prompt = nullptr, const std::atomic<bool>* cancel = nullptr) = 0;
+  /// From now on prompts of this scope that begin as the session does are computed from where they differ. Throws Error
+  /// not_found, io; bad_file for files that are damaged or no session; unsupported for a session of another model,
+  /// adapter, cache type, precision or EngineOptions::media_key; out_of_memory where the cache has no room.
+  virtual SessionInfo restore_session(const std::filesystem::path& file, const std::string& cache_scope) = 0;
+
   virtual EngineStats stats() const = 0;
 
   /// The version's published defaults. `sample` false gives its beam search (3 beams).
@@ -236,6 +257,9 @@ class Engine {
   /// Milliseconds to encode one picture of that size (tower and resampler), preprocessing excluded.
   virtual double bench_vision_ms(int width, int height) = 0;
 };
+
+/// EngineOptions::media_key for an engine that is to go on with that session. Throws Error not_found, io, bad_file.
+SipKey session_media_key(const std::filesystem::path& file);
 
 /// What loading would need, from headers alone: nothing is read but metadata.
 MemoryPlan plan_memory(const ModelSpec& spec, const EngineOptions& options);

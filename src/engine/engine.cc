@@ -10,6 +10,7 @@
 #include "engine/generator.h"
 #include "engine/processor.h"
 #include "engine/runner.h"
+#include "engine/sessions.h"
 #include "engine/step_loop.h"
 #include "engine/token_constraint.h"
 #include "engine/token_stream.h"
@@ -66,7 +67,9 @@ class EngineImpl : public Engine {
         drafter_(make_drafter(options, context)),
         loop_(scheduler_, runner_, model_->stop_ids(),
               {drafter_.get(), options.drafts.tokens, rotation_border(model_->config().decoder)}),
-        load_ms_(load_ms) {
+        load_ms_(load_ms),
+        precision_(options.precision),
+        media_key_(options.media_key.value_or(SipKey::random())) {
     if (model_->tokenizer() != nullptr) processor_.emplace(model_->config(), *model_->tokenizer());
   }
 
@@ -76,6 +79,9 @@ class EngineImpl : public Engine {
                                   const std::atomic<bool>* cancel) override;
   int64_t context_tokens() const override { return context_; }
   std::unique_ptr<TokenStream> open_stream() override;
+  SessionInfo save_session(const std::filesystem::path& file, const std::string& cache_scope, const ChatRequest* prompt,
+                           const std::atomic<bool>* cancel) override;
+  SessionInfo restore_session(const std::filesystem::path& file, const std::string& cache_scope) override;
   EngineStats stats() const override;
   SamplingParams default_sampling(bool thinking, bool sample) const override {
     return minicpm::default_sampling(model_->version(), thinking, sample);
@@ -97,6 +103,7 @@ class EngineImpl : public Engine {
   std::shared_ptr<TokenConstraint> constraint_of(const ChatRequest& request);
   SamplingParams fitted(SamplingParams params, int64_t prompt_tokens);
   Sequence random_sequence(int64_t tokens);
+  SessionParts session_parts();
 
   std::unique_ptr<LoadedModel> model_;
   std::unique_ptr<Backend> backend_;
@@ -111,7 +118,8 @@ class EngineImpl : public Engine {
   std::optional<Processor> processor_;
   std::once_flag vocabulary_once_;
   std::shared_ptr<const VocabularyTree> vocabulary_;  // made when first asked for JSON
-  const SipKey media_key_ = SipKey::random();         // so that nobody can prepare two pictures with one digest
+  Precision precision_;
+  const SipKey media_key_;  // so that nobody can prepare two pictures with one digest
 };
 
 std::unique_ptr<Drafter> EngineImpl::make_drafter(const EngineOptions& options, int64_t context) const {
@@ -316,6 +324,36 @@ ChatResult EngineImpl::chat(const ChatRequest& request, const OnDelta& on_delta,
   result.usage.completion_tokens = static_cast<int64_t>(result.tokens.size());
   add_speeds(result);
   return result;
+}
+
+SessionParts EngineImpl::session_parts() {
+  // Tells engines apart that compute different keys and values for the same prompt.
+  const Digest128 weights = model_->fingerprint();
+  const int64_t settings[] = {static_cast<int64_t>(cache_.layers().front().dtype), static_cast<int64_t>(precision_),
+                              static_cast<int64_t>(runner_.media_precision()), kBlockTokens};
+  SipHash hash({0x73657373696f6e20, 0x6f66206d6f64656c});
+  hash.add_list(std::span<const uint64_t>(weights));
+  hash.add_list(std::span<const int64_t>(settings));
+  return {loop_, scheduler_, cache_, hash.finish(), media_key_, model_->config().decoder.vocab_size};
+}
+
+SessionInfo EngineImpl::save_session(const std::filesystem::path& file, const std::string& cache_scope,
+                                     const ChatRequest* prompt, const std::atomic<bool>* cancel) {
+  if (prompt == nullptr) return minicpm::save_session(session_parts(), file, cache_scope, nullptr);
+  PreparedPrompt prepared = processor_->prepare(*prompt);
+  if (static_cast<int64_t>(prepared.input.tokens.size()) > context_) {
+    fail(ErrorCode::kInvalidRequest, "the prompt has {} tokens, which does not fit the context of {}",
+         prepared.input.tokens.size(), context_);
+  }
+  Sequence sequence = begin_sequence(std::move(prepared.input), cache_scope);
+  sequence.priority = static_cast<int>(prompt->priority);
+  const Sequence wanted = sequence;
+  if (!loop_.prefill(sequence, cancel, StepLoop::After::kKeep)) fail(ErrorCode::kCancelled, "cancelled");
+  return minicpm::save_session(session_parts(), file, cache_scope, &wanted);
+}
+
+SessionInfo EngineImpl::restore_session(const std::filesystem::path& file, const std::string& cache_scope) {
+  return minicpm::restore_session(session_parts(), file, cache_scope);
 }
 
 EngineStats EngineImpl::stats() const {

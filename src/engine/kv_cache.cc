@@ -94,4 +94,29 @@ void KvCache::copy_block(int32_t from, int32_t to) {
   }
 }
 
+void KvCache::read_block(int32_t block, int64_t tokens, std::span<std::byte> to) const {
+  MINICPM_CHECK(to.size() == block_bytes());
+  std::byte* out = to.data();
+  for (const KvLayer& layer : layers_) {
+    const auto row = static_cast<size_t>(row_bytes(layer.dtype, layer.head_dim));
+    const size_t head = row * kBlockTokens, used = row * static_cast<size_t>(std::min(tokens, kBlockTokens));
+    for (const void* half : {layer.k, layer.v}) {
+      std::memcpy(out, static_cast<const std::byte*>(half) + static_cast<size_t>(block) * block_bytes_, block_bytes_);
+      for (std::byte* const end = out + block_bytes_; out < end; out += head)
+        std::memset(out + used, 0, head - used);
+    }
+  }
+}
+
+void KvCache::write_block(int32_t block, std::span<const std::byte> from) {
+  MINICPM_CHECK(from.size() == block_bytes());
+  const std::byte* in = from.data();
+  for (const KvLayer& layer : layers_) {
+    for (void* half : {layer.k, layer.v}) {
+      std::memcpy(static_cast<std::byte*>(half) + static_cast<size_t>(block) * block_bytes_, in, block_bytes_);
+      in += block_bytes_;
+    }
+  }
+}
+
 }  // namespace minicpm

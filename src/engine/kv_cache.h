@@ -55,6 +55,13 @@ class KvCache {
   /// Copies the content of one block, all layers.
   void copy_block(int32_t from, int32_t to);
 
+  /// Bytes of one block's keys and values, all layers.
+  size_t block_bytes() const { return 2 * layers_.size() * block_bytes_; }
+  /// The content of one block in block_bytes() bytes, with zeros for what lies behind its first `tokens` tokens.
+  void read_block(int32_t block, int64_t tokens, std::span<std::byte> to) const;
+  /// The other way.
+  void write_block(int32_t block, std::span<const std::byte> from);
+
   /// Bytes that `tokens` tokens take, rounded up to blocks. Throws as the constructor does.
   static int64_t bytes_for(const DecoderConfig& config, DType dtype, int64_t tokens);
 

@@ -125,6 +125,27 @@ bool Scheduler::evict() {
   return true;
 }
 
+const Sequence* Scheduler::find_kept(const std::string& scope, const Sequence* prompt) const {
+  const Sequence* best = nullptr;
+  for (const Sequence& kept : kept_) {  // the most recently used first
+    if (kept.scope != scope) continue;
+    if (prompt == nullptr) return &kept;
+    if (common_beginning(kept, *prompt) < static_cast<int64_t>(prompt->tokens.size())) continue;
+    if (best == nullptr || kept.computed > best->computed) best = &kept;
+  }
+  return best;
+}
+
+bool Scheduler::reserve_unused(Sequence& sequence, int64_t tokens) {
+  const int64_t needed = blocks_for(tokens);
+  if (needed > cache_->pool().num_blocks()) return false;  // nobody loses anything for it
+  while (cache_->pool().free_blocks() < needed) {
+    if (!evict()) return false;
+  }
+  reserve(sequence, tokens);
+  return true;
+}
+
 // Begins with the blocks of the sequence, kept or running, that shares the longest beginning.
 void Scheduler::reuse(Sequence& sequence) {
   const auto last = static_cast<int64_t>(sequence.tokens.size()) - 1;  // one row must give logits

@@ -136,6 +136,13 @@ class Scheduler {
   /// Frees blocks until `blocks` are free, or nothing is left to take them from; running sequences lose theirs, too.
   void make_room(int64_t blocks);
 
+  /// The kept sequence of that scope that was used last; with `prompt` the longest one that begins with all of it. Null
+  /// where there is none.
+  const Sequence* find_kept(const std::string& scope, const Sequence* prompt) const;
+  /// Gives an empty sequence blocks for so many tokens, from those that are free or of kept sequences; false, and none,
+  /// where they do not suffice.
+  bool reserve_unused(Sequence& sequence, int64_t tokens);
+
   SchedulerStats stats() const;
 
  private:

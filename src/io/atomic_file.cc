@@ -63,9 +63,9 @@ void AtomicFile::pad_to(size_t alignment) {
   write(zeros);
 }
 
-void AtomicFile::commit() {
+void AtomicFile::commit(unsigned mode) {
   flush();
-  if (::fchmod(fd_, 0644) != 0 || ::fsync(fd_) != 0) fail_errno(path_, "write the file");
+  if (::fchmod(fd_, mode) != 0 || ::fsync(fd_) != 0) fail_errno(path_, "write the file");
   if (::rename(temporary_.c_str(), path_.c_str()) != 0) fail_errno(path_, "put the file in place");
   ::close(fd_);
   fd_ = -1;

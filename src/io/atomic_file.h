@@ -25,8 +25,10 @@ class AtomicFile {
   void pad_to(size_t alignment);
   uint64_t size() const { return size_; }
 
+  static constexpr unsigned kForAll = 0644, kOwnerOnly = 0600;  // who may read it; only its owner writes it
+
   /// Flushes to the disk and renames.
-  void commit();
+  void commit(unsigned mode = kForAll);
 
  private:
   void flush();

@@ -5,6 +5,7 @@
 #include "io/gguf_vocabulary.h"
 #include "io/safetensors.h"
 #include "models/description.h"
+#include "models/fingerprint.h"
 #include "text/tokenizer_loader.h"
 
 namespace minicpm {
@@ -52,6 +53,10 @@ AudioEncoder load_audio(TensorLoader& loader, const AudioConfig& config) {
 }
 
 }  // namespace
+
+Digest128 LoadedModel::fingerprint() const {
+  return minicpm::fingerprint(config_, *weights_, projector_.get(), lora_.get());
+}
 
 void LoadedModel::build() {
   if (lora_ != nullptr) lora_->bind(config_);

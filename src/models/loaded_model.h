@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/file_map.h"
+#include "base/siphash.h"
 #include "io/weight_source.h"
 #include "models/decoder.h"
 #include "models/lora.h"
@@ -42,6 +43,8 @@ class LoadedModel {
   const Tokenizer* tokenizer() const { return tokenizer_.get(); }
   const std::vector<int32_t>& stop_ids() const { return stop_ids_; }
   int64_t converted_bytes() const { return store_.bytes(); }
+  /// Tells models and adapters apart whose answers differ; see models/fingerprint.h.
+  Digest128 fingerprint() const;
 
   /// Query rows of all groups: tower over all slices (in parts, to bound memory), then the resampler.
   /// slices: in the order of the groups. Returns [groups * query_num, hidden]. Requires has_vision().
