@@ -36,8 +36,7 @@ constexpr std::array kOptions = {
               "fine-tuned adapter in the layout of PEFT, applied to the model as it is"},
     OptionRow{
         "serve", "--lora", "[NAME=]DIR", kModel, &Options::loras,
-        "fine-tuned adapter in the layout of PEFT: DIR for the model itself, NAME=DIR for one more model MODEL:NAME; "
-        "repeatable"},
+        "fine-tuned adapter in PEFT's layout: DIR for the model itself, NAME=DIR for a model MODEL:NAME; repeatable"},
     OptionRow{"merge", "--lora", "DIR", kModel, &Options::lora, "adapter in the layout of PEFT", kRequired},
     OptionRow{"run serve live transcribe batch bench merge", "--lora-scale", "X", kModel, &Options::lora_scale,
               "strength of the adapter; default: 1, as it was trained"},
@@ -73,6 +72,8 @@ constexpr std::array kOptions = {
     OptionRow{"run live", "--min-tokens", "N", kAnswer, &Options::min_tokens, "fewest tokens before the answer may end",
               kFree, 0},
     OptionRow{"run", "--stop", "TEXT", kAnswer, &Options::stop, "end the answer before this text; repeatable"},
+    OptionRow{"run", "--session,--prompt-cache", "FILE", kAnswer, &Options::session,
+              "keep what is computed in FILE, and begin with it: a prompt is computed from where it differs"},
     OptionRow{"run", "--json-schema", "FILE", kAnswer, &Options::json_schema,
               "answer with JSON that satisfies the JSON schema in this file"},
     OptionRow{"run live", "-s,--seed", "N", kAnswer, &Options::seed,
@@ -162,6 +163,8 @@ constexpr std::array kOptions = {
               "let clients fetch models from the hub into the store, and delete those that are loaded when asked for"},
     OptionRow{"serve", "--allow-lora", "DIR", kServer, &Options::allow_lora,
               "let clients load adapters of this folder (/v1/load_lora_adapter), and unload them; with one MODEL"},
+    OptionRow{"serve", "--session-dir", "DIR", kServer, &Options::session_dir,
+              "let clients keep computed prompts in this folder and take them up again (/v1/sessions)"},
     OptionRow{"serve", "--state", "DIR", kServer, &Options::state,
               "folder for what the server keeps; default: minicpm/server in $XDG_STATE_HOME or ~/.local/state"},
     OptionRow{"serve", "--no-state", "", kServer, &Options::no_state, "keep nothing: no responses to go on from"},
@@ -405,10 +408,9 @@ constexpr std::array kOptions = {
         "models' authors do"},
     OptionRow{"run serve live transcribe speak batch bench", "--exact", "", kMachine, &Options::exact,
               "compute in f32 throughout: slower, closest to the reference"},
-    OptionRow{
-        "run serve transcribe batch bench", "--deterministic", "", kMachine, &Options::deterministic,
-        "the same answer to the last bit whether it is computed alone, among others or in pieces; slower where few "
-        "rows are computed at a time"},
+    OptionRow{"run serve transcribe batch bench", "--deterministic", "", kMachine, &Options::deterministic,
+              "the same answer to the last bit whether it is computed alone, among others or in pieces; slower where few "
+              "rows are computed at a time"},
     OptionRow{"run serve live transcribe speak batch bench", "--half", "", kMachine, &Options::half,
               "multiply f16 and f32 weights in bf16: prompts are read twice as fast, as coarsely as by bf16 models"},
     OptionRow{"run serve live transcribe speak batch bench verify doctor", "--isa", "NAME", kMachine, &Options::isa,
@@ -450,8 +452,8 @@ constexpr std::array kVerbs = {
         "\n"
         "Only this machine can ask, unless --host says otherwise, which needs an --api-key. Nothing is\n"
         "fetched from the network without --allow-url, and no request can name a file without --media-path.\n"
-        "Ctrl-C (or SIGTERM) takes no more requests and lets running answers end for five seconds. SIGHUP reads the\n"
-        "adapters of --lora again, with those that the file of --config names by then.\n"
+        "Ctrl-C (or SIGTERM) takes no more requests and lets running answers end for five seconds.\n"
+        "SIGHUP reads the adapters of --lora, or those that the file of --config names by then, again.\n"
         "\n"
         "Options that are not given come from the environment (MINICPM_PORT for --port), then from the file of\n"
         "--config (port = 9000), which is TOML without tables.",

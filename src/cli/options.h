@@ -107,6 +107,8 @@ struct Options {
   std::optional<int64_t> keep_alive;  // serve
   bool allow_pull = false;            // serve
   std::string allow_lora;             // serve
+  std::string session;                // run
+  std::string session_dir;            // serve
   std::string state;                  // serve
   bool no_state = false;              // serve
   bool yes = false;                   // rm

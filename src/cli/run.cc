@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <optional>
 
 #include "base/error.h"
@@ -175,6 +176,19 @@ int answer_once(Engine& engine, const Options& options, const std::string& text,
   return kExitOk;
 }
 
+/// Whether there is a session to go on with; then the engine must name media as it does. A folder that is missing is
+/// told before the answer is made.
+bool prepare_session(const Options& options, EngineOptions& settings) {
+  if (options.session.empty()) return false;
+  const std::filesystem::path file = options.session;
+  if (std::filesystem::exists(file)) {
+    settings.media_key = session_media_key(file);
+    return true;
+  }
+  if (!file.has_parent_path() || std::filesystem::is_directory(file.parent_path())) return false;
+  fail(ErrorCode::kNotFound, "{}: there is no such folder (--session)", file.parent_path().string());
+}
+
 }  // namespace
 
 int run_run(const Options& options) {
@@ -189,14 +203,18 @@ int run_run(const Options& options) {
 
   EngineOptions settings = engine_options(options);
   settings.default_context = std::max(settings.default_context, video_tokens(opened, options) + kRoomBesideVideos);
+  const bool continues = prepare_session(options, settings);
   const auto engine = Engine::load(model_spec(options), settings);
+  if (continues) engine->restore_session(options.session, "");
   std::vector<NamedMedia> media;
   for (OpenedMedia& one : opened) {
     media.push_back(decode_media(one, options, *engine));
     one = {};
   }
-  if (!one_shot) return chat_loop(*engine, options, std::move(media));
-  return answer_once(*engine, options, text, media);
+  const int code =
+      one_shot ? answer_once(*engine, options, text, media) : chat_loop(*engine, options, std::move(media));
+  if (!options.session.empty()) engine->save_session(options.session, "");
+  return code;
 }
 
 }  // namespace minicpm::cli

@@ -145,6 +145,7 @@ server::ServerOptions server_options(const Options& options) {
   result.version = kVersion;
   result.state.folder = state_folder(options);
   result.sources = media_sources(options);
+  if (!options.session_dir.empty()) result.sessions = std::make_shared<server::SessionFolder>(options.session_dir);
   result.decoder = media_decoder(options);
   if (options.keep_alive) {
     result.pool.keep_alive = *options.keep_alive < 0
@@ -159,6 +160,7 @@ server::ServerOptions server_options(const Options& options) {
 EngineOptions serving_engine(const Options& options, const ModelSpec& spec, const server::LiveOptions& live) {
   constexpr int64_t kContexts = 4;
   EngineOptions engine = engine_options(options);
+  if (!options.session_dir.empty()) engine.media_key = server::SessionFolder(options.session_dir).media_key();
   engine.cache_tokens = options.cache_tokens.value_or(0);
   if (!options.cache_tokens) {
     const MemoryPlan plan = plan_memory(spec, engine);

@@ -20,6 +20,7 @@ namespace minicpm::server {
 
 class LiveShare;      // realtime_api.h
 class Adapters;       // adapters.h
+class SessionFolder;  // session_folder.h
 class ServerState;    // state.h
 class BatchRunner;    // batch_runner.h
 struct ModelChanges;  // model_changes.h
@@ -36,6 +37,7 @@ struct ApiContext {
   ServerState* state = nullptr;  // null: nothing is kept
   BatchRunner* batches = nullptr;
   const ModelChanges* changes = nullptr;  // null: models are neither fetched nor deleted
+  const SessionFolder* sessions = nullptr;  // null: none are kept
   Adapters* adapters = nullptr;           // null: the server has none and takes none
 };
 

@@ -19,6 +19,7 @@
 #include "server/props.h"
 #include "server/responses.h"
 #include "server/route_pattern.h"
+#include "server/session_api.h"
 #include "server/speech_api.h"
 #include "server/stored_responses.h"
 #include "server/tools_api.h"
@@ -89,6 +90,10 @@ constexpr Route kRoutes[] = {
     {"GET", "/api/tags", ollama_tags, kLight},
     {"GET", "/api/ps", ollama_ps, kLight},
     {"GET", "/api/version", ollama_version, kLight},
+    {"GET", "/v1/sessions", list_sessions, kLight},
+    {"POST", "/v1/sessions/{id}", save_session},
+    {"DELETE", "/v1/sessions/{id}", delete_session, kLight},
+    {"POST", "/v1/sessions/{id}/restore", restore_session},
     {"GET", "/lora-adapters", lora_adapters, kLight},
     {"POST", "/v1/load_lora_adapter", load_lora_adapter},
     {"POST", "/v1/unload_lora_adapter", unload_lora_adapter},
@@ -219,6 +224,7 @@ void Server::Api::run(Exchange& exchange) {
   ApiContext context{models, media_, metrics_, access_, speakers_, options_.version};
   context.live = &live_;
   context.changes = options_.changes ? &*options_.changes : nullptr;
+  context.sessions = options_.sessions.get();
   context.adapters = adapters_ ? &*adapters_ : nullptr;
   context.state = state_ ? &*state_ : nullptr;
   context.batches = batches_.get();

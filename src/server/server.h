@@ -18,6 +18,7 @@
 #include "server/model_changes.h"
 #include "server/realtime_api.h"
 #include "server/served_models.h"
+#include "server/session_folder.h"
 #include "server/state.h"
 
 namespace minicpm::server {
@@ -31,8 +32,10 @@ struct ServerOptions {
   LogFormat log_format = LogFormat::kOff;
   std::function<void(std::string_view)> log;  // gets lines without line breaks; called by several threads at once
   std::string version = "0";
-  PoolOptions pool;                        // of models that are loaded on demand
-  StateOptions state;                      // what is kept on disk
+  PoolOptions pool;    // of models that are loaded on demand
+  StateOptions state;  // what is kept on disk
+  /// Of computed prompts that clients keep; null: none. Engines need its key (EngineOptions::media_key).
+  std::shared_ptr<const SessionFolder> sessions;
   std::optional<ModelChanges> changes;     // whether clients may fetch and delete models
   std::optional<AdapterOptions> adapters;  // of a server whose adapters may change; nothing: they stay as they are
   MediaSources sources;                    // of media besides the requests themselves
