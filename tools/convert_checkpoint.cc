@@ -2,8 +2,9 @@
 //
 //   convert_checkpoint FOLDER --type Q8_0 --out FILE.gguf
 //
-// writes FILE.gguf (language model and vocabulary) and, for models that see, mmproj-FILE.gguf beside it. With a folder
-// as --out the files are called after the checkpoint's folder and the types.
+// writes FILE.gguf (language model and vocabulary) and, for models that see, mmproj-FILE.gguf beside it, which also
+// gets the sound encoder and the speech decoder with its tokenizer and vocoder. With a folder as --out the files are
+// called after the checkpoint's folder and the types.
 //
 // --type         F32, F16, BF16, a block format, or the mixtures Q4_K_M and Q5_K_M. Vectors stay F32; rows that are no
 //                whole number of blocks get a related format with smaller blocks, or F16.

@@ -12,6 +12,7 @@
 //            qwen3-0.6b, qwen3-8b: these language models, with the full vision tower where the version has one
 // --format   hf: a folder with config.json, preprocessor_config.json, tokenizer files and safetensors shards
 //            gguf: PATH.gguf and, beside it, mmproj-PATH.gguf; or a folder that gets both
+//            o26 has its sound encoder, speech decoder and vocoder in both
 // --type     F32, F16, BF16; for gguf also the block formats and the mixtures Q4_K_M and Q5_K_M. Rows that are no whole
 //            number of blocks get a related format with smaller blocks, or F16.
 //
@@ -83,7 +84,9 @@ void write_hf(const Options& options, const ModelConfig& config, ThreadPool& poo
     json["scale_depth"] = 1.4;
     json["dim_model_base"] = 256;
   }
-  if (config.version->sound) json["tts_config"] = speech_config_json(config.decoder.hidden_size);
+  const SpeechShape& speech = speech_shape(options.size);
+  const int64_t hidden = config.decoder.hidden_size;
+  if (config.version->sound) json["tts_config"] = speech_config_json(speech_config(speech, hidden));
   write_file_atomically(folder / "config.json", json.dump(2) + "\n");
   if (config.has_vision()) {
     write_file_atomically(folder / "preprocessor_config.json", write_preprocessor_config(config).dump(2) + "\n");
@@ -105,9 +108,10 @@ void write_hf(const Options& options, const ModelConfig& config, ThreadPool& poo
   std::vector<TensorToWrite> tensors;
   for (const std::string& name : names)
     tensors.push_back(random_hf_tensor(parts[name], type.base, weights));
-  if (config.version->sound) {  // the speech decoder is small whatever the size
-    std::ranges::move(speech_tensors(config.decoder.hidden_size, options.seed), std::back_inserter(tensors));
-    write_speech_assets(folder, options.seed);
+  if (config.version->sound) {
+    for (const auto& [name, shape] : speech_tensors(speech, hidden))
+      tensors.push_back(random_plain(std::string(kSpeechPrefix) + name, shape, options.seed, type.base));
+    write_speech_assets(speech, folder, options.seed);
   }
   write_safetensors_folder(folder, std::move(tensors));
 }
@@ -141,6 +145,22 @@ void add_language_metadata(const ModelConfig& config, const TypeRow& type, GgufW
   model.set_bool("tokenizer.ggml.add_bos_token", false);
 }
 
+void add_speech(const Options& options, const ModelConfig& config, const TypeRow& type, GgufWriter& mmproj) {
+  const SpeechShape& speech = speech_shape(options.size);
+  write_gguf_speech_config(speech_config(speech, config.decoder.hidden_size), mmproj);
+  mmproj.set_string(kSpeechTokenizerKey, speech_tokenizer_json(speech));
+  for (const auto& [name, shape] : speech_tensors(speech, config.decoder.hidden_size)) {
+    const std::string full = std::string(kSpeechPrefix) + name;
+    if (name == "model.embed_tokens.weight") continue;  // as when a folder is converted
+    mmproj.add_tensor(random_plain(full, shape, options.seed, speech_format(full, shape, DType::kF32, type)));
+  }
+  for (const auto& [name, shape] : vocoder_tensors(speech)) {
+    TensorToWrite tensor = random_plain(name, shape, options.seed, DType::kF32);
+    tensor.name = std::string(kVocoderPrefixGguf) + name;
+    mmproj.add_tensor(std::move(tensor));
+  }
+}
+
 void write_gguf(const Options& options, const ModelConfig& config, ThreadPool& pool) {
   const TypeRow& type = type_row(options.type);
   std::string mmproj_name = options.mmproj_type;
@@ -161,6 +181,7 @@ void write_gguf(const Options& options, const ModelConfig& config, ThreadPool& p
   }
   model.write(paths.model);
   if (!config.has_vision()) return;
+  if (config.version->sound) add_speech(options, config, mmproj_type, mmproj);
   mmproj.set_u32("general.file_type", mmproj_type.file_type);
   // Other programs ask for this table although they compute it; its size does not matter to them.
   const std::vector<float> zeros(static_cast<size_t>(4 * config.resampler->embed_dim));
@@ -189,7 +210,6 @@ int run(int argc, char** argv) {
   try {
     ModelConfig config = make_config(options.version, options.size, options.layers);
     config.gguf = options.format == "gguf";
-    if (config.gguf) config.audio.reset();  // a GGUF pair has no place for it
     ThreadPool pool(options.threads);
     options.format == "hf" ? write_hf(options, config, pool) : write_gguf(options, config, pool);
   } catch (const std::exception& error) {

@@ -252,7 +252,7 @@ int run_live(const Options& options) {
   OmniPartsOptions settings;
   settings.backend = engine_options(options).backend;
   settings.precision = engine_options(options).precision;
-  settings.speech.seed = seed;
+  settings.speech = speech_options(options, seed);
   settings.detector = options.vad.empty() ? "auto" : options.vad;
   const Processor processor(engine->model().config(), *engine->model().tokenizer());
 

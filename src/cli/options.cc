@@ -30,8 +30,8 @@ constexpr std::array kOptions = {
               "MODEL", kModel, &Options::model, "folder in the Hugging Face layout, or GGUF file", kRequired},
     OptionRow{"serve", "MODEL", "MODEL", kModel, &Options::models,
               "folder in the Hugging Face layout, GGUF file, or name; several are chosen by the name in a request"},
-    OptionRow{"run serve batch inspect plan bench train-check", "--mmproj", "FILE", kModel, &Options::mmproj,
-              "projector file of a GGUF model; default: the mmproj*.gguf beside it"},
+    OptionRow{"run serve live transcribe speak batch inspect plan bench train-check", "--mmproj", "FILE", kModel,
+              &Options::mmproj, "projector file of a GGUF model; default: the mmproj*.gguf beside it"},
     OptionRow{"run live transcribe batch plan bench", "--lora", "DIR", kModel, &Options::lora,
               "fine-tuned adapter in the layout of PEFT, applied to the model as it is"},
     OptionRow{
@@ -131,10 +131,13 @@ constexpr std::array kOptions = {
     OptionRow{"speak", "-s,--seed", "N", kInput, &Options::seed,
               "seed of the draws; the same seed gives the same speech; default: another one each time", kFree, 0,
               std::numeric_limits<int64_t>::max()},
-    OptionRow{"run speak", "--numbers", "words|digits", kOutput, &Options::numbers,
+    OptionRow{"run live speak", "--numbers", "words|digits", kOutput, &Options::numbers,
               "speak 25 as twenty five, or digit by digit as the official code does; default: words"},
-    OptionRow{"run speak", "--check-speech", "", kOutput, &Options::check_speech,
+    OptionRow{"run live speak", "--check-speech", "", kOutput, &Options::check_speech,
               "make speech anew where it is silence or one sound for too long"},
+    OptionRow{
+        "run live speak", "--hold-first", "", kOutput, &Options::hold_first,
+        "give the first piece of streamed speech with the second, as the first official code did; default: at once"},
     OptionRow{"speak", "-o,--out", "FILE", kOutput, &Options::out,
               "sound file to write (.wav, .mp3, .flac, .ogg, .opus, .m4a; 24 kHz, mono), or `-` for raw samples of 16 "
               "bits as they are made",
@@ -408,9 +411,10 @@ constexpr std::array kOptions = {
         "models' authors do"},
     OptionRow{"run serve live transcribe speak batch bench", "--exact", "", kMachine, &Options::exact,
               "compute in f32 throughout: slower, closest to the reference"},
-    OptionRow{"run serve transcribe batch bench", "--deterministic", "", kMachine, &Options::deterministic,
-              "the same answer to the last bit whether it is computed alone, among others or in pieces; slower where few "
-              "rows are computed at a time"},
+    OptionRow{
+        "run serve transcribe batch bench", "--deterministic", "", kMachine, &Options::deterministic,
+        "the same answer to the last bit whether it is computed alone, among others or in pieces; slower where few "
+        "rows are computed at a time"},
     OptionRow{"run serve live transcribe speak batch bench", "--half", "", kMachine, &Options::half,
               "multiply f16 and f32 weights in bf16: prompts are read twice as fast, as coarsely as by bf16 models"},
     OptionRow{"run serve live transcribe speak batch bench verify doctor", "--isa", "NAME", kMachine, &Options::isa,
@@ -483,8 +487,8 @@ constexpr std::array kVerbs = {
     VerbRow{"speak", "MODEL -o FILE [-p TEXT]", "read a text aloud",
             "Speaks the text with the speech decoder of MiniCPM-o 2.6, in the model's own voice or in that of a\n"
             "clip. MODEL is its Hugging Face folder, with assets/chattts_tokenizer and the vocoder's weights in\n"
-            "assets/Vocos.pt or assets/vocos.safetensors. Long texts are spoken in parts that end where sentences\n"
-            "do, each going on from the one before it.",
+            "assets/Vocos.pt or assets/vocos.safetensors, or a GGUF pair that was made from it. Long texts are\n"
+            "spoken in parts that end where sentences do, each going on from the one before it.",
             "minicpm speak model/ -p 'Good morning.' -o morning.wav\n"
             "minicpm speak model/ -f letter.txt --voice me.wav -o letter.wav --seed 7\n"
             "minicpm speak model/ -p 'Hello.' --instruct 'Speak like an old sailor.' -o hello.opus\n"

@@ -58,18 +58,18 @@ struct Options {
   bool verbose = false;
   bool no_stream = false;
 
-  bool tensors = false;            // inspect
-  bool ids_only = false;           // tokenize
-  bool special = false;            // tokenize
-  std::vector<int64_t> ids;        // detokenize
-  std::vector<std::string> cases;  // verify
-  std::vector<std::string> files;  // transcribe
-  std::string format, language;    // transcribe, speak
-  std::string voice, speak, mode;  // speak, run
-  std::string numbers;             // speak, run: "words", "digits" or empty
-  std::string instruct;            // speak
-  bool check_speech = false;       // speak, run
-  std::optional<double> window;    // transcribe
+  bool tensors = false;                           // inspect
+  bool ids_only = false;                          // tokenize
+  bool special = false;                           // tokenize
+  std::vector<int64_t> ids;                       // detokenize
+  std::vector<std::string> cases;                 // verify
+  std::vector<std::string> files;                 // transcribe
+  std::string format, language;                   // transcribe, speak
+  std::string voice, speak, mode;                 // speak, run
+  std::string numbers;                            // speak, run: "words", "digits" or empty
+  std::string instruct;                           // speak
+  bool check_speech = false, hold_first = false;  // speak, run, live
+  std::optional<double> window;                   // transcribe
   // live
   std::string audio_in, video_in, audio_out, vad, barge_in, hear_silence, when_full, echo;
   bool realtime = false, hd = false;

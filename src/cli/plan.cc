@@ -13,13 +13,14 @@ namespace {
 
 void print_table(const MemoryPlan& plan, int64_t available_bytes) {
   const auto line = [](std::string_view name, int64_t bytes, std::string_view remark) {
-    print(fmt::format("{:<14}{:>12}{}{}\n", name, bytes_text(bytes), remark.empty() ? "" : "  ", remark));
+    print(fmt::format("{:<15}{:>12}{}{}\n", name, bytes_text(bytes), remark.empty() ? "" : "  ", remark));
   };
   line("weights", plan.weights_bytes, plan.weights_mapped ? "mapped from the files" : "read from the files");
   line("converted", plan.converted_bytes, "norms, biases and tables in f32");
   line("KV cache", plan.kv_bytes, fmt::format("{} tokens of context", plan.context_tokens));
   line("activations", plan.activations_bytes, "estimated peak");
   if (plan.draft_bytes > 0) line("draft model", plan.draft_bytes, "all of it");
+  if (plan.speech_bytes > 0) line("speech decoder", plan.speech_bytes, "beside the total, where answers are spoken");
   line("total", plan.total_bytes(), "");
   line("available", available_bytes, "");
 }
@@ -39,6 +40,7 @@ int run_plan(const Options& options) {
                 {"kv_bytes", plan.kv_bytes},
                 {"activations_bytes", plan.activations_bytes},
                 {"draft_bytes", plan.draft_bytes},
+                {"speech_bytes", plan.speech_bytes},
                 {"total_bytes", plan.total_bytes()},
                 {"available_bytes", memory.available_bytes},
                 {"fits", fits}});

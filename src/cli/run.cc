@@ -36,8 +36,8 @@ void check_speech(const Options& options) {
     check_speech_target(options.speak);
     if (options.speak == "-") fail(ErrorCode::kInvalidRequest, "--speak needs a file: standard output has the answer");
     if (!is_one_shot(options)) fail(ErrorCode::kInvalidRequest, "--speak needs a question (-p or -f)");
-  } else if (options.check_speech || !options.numbers.empty()) {
-    fail(ErrorCode::kInvalidRequest, "--check-speech and --numbers go with --speak");
+  } else if (options.check_speech || options.hold_first || !options.numbers.empty()) {
+    fail(ErrorCode::kInvalidRequest, "--check-speech, --hold-first and --numbers go with --speak");
   }
   if (!options.voice.empty()) {
     if (options.mode.empty() && options.speak.empty()) {

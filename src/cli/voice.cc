@@ -13,6 +13,7 @@
 #include "media/sound_writer.h"
 #include "media/vocoder_mel.h"
 #include "media/wav.h"
+#include "models/speech_files.h"
 
 namespace minicpm::cli {
 
@@ -20,7 +21,8 @@ std::optional<std::vector<float>> voice_clip(const Options& options) {
   std::filesystem::path file = options.voice;
   if (file.empty() || file == "default") return std::nullopt;
   if (file == "female" || file == "male") {
-    file = find_model_files(options.model, "").folder / "assets/ref_audios" / (options.voice + "_example.wav");
+    file = voice_folder(find_model_files(options.model, options.mmproj)) / "assets/ref_audios" /
+           (options.voice + "_example.wav");
     if (!std::filesystem::exists(file)) {
       fail(ErrorCode::kNotFound, "{}: no such file; it comes with the web demonstration of MiniCPM-o 2.6",
            file.string());
@@ -36,17 +38,22 @@ void check_speech_target(const std::string& out) {
 }
 
 std::unique_ptr<SpeechMaker> load_speech(const Options& options) {
-  const ModelFiles files = find_model_files(options.model, "");
-  if (files.kind != ModelFiles::Kind::kHuggingFace) {
-    fail(ErrorCode::kInvalidRequest, "{}: speaking needs the Hugging Face folder of MiniCPM-o 2.6", options.model);
+  const ModelFiles files = find_model_files(options.model, options.mmproj);
+  if (!has_speech_files(files)) {
+    fail(ErrorCode::kInvalidRequest,
+         "{}: does not speak; MiniCPM-o 2.6 does, as a Hugging Face folder with the tokenizer and the vocoder in "
+         "assets/, "
+         "or as a GGUF pair that was made from one",
+         options.model);
   }
-  return SpeechMaker::load(files.folder, engine_options(options).backend);
+  return SpeechMaker::load(files, engine_options(options).backend);
 }
 
 SpeechOptions speech_options(const Options& options, uint64_t seed) {
   SpeechOptions speech;
   speech.seed = seed;
   speech.check = options.check_speech;
+  speech.hold_first = options.hold_first;
   if (options.numbers == "digits") speech.text.digits = SpokenDigits::kOneByOne;
   return speech;
 }

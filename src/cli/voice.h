@@ -22,7 +22,7 @@ std::optional<std::vector<float>> voice_clip(const Options& options);
 /// Speech goes to sound files, or as raw samples to "-". Throws Error invalid_request for other names.
 void check_speech_target(const std::string& out);
 
-/// The speech decoder beside the model. Throws Error invalid_request for models that are no Hugging Face folder.
+/// The speech decoder beside the model. Throws Error invalid_request for models that do not speak.
 std::unique_ptr<SpeechMaker> load_speech(const Options& options);
 SpeechOptions speech_options(const Options& options, uint64_t seed);
 

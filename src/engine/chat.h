@@ -179,6 +179,7 @@ struct MemoryPlan {
   int64_t kv_bytes = 0;           // for context_tokens
   int64_t activations_bytes = 0;  // estimated peak, vision included
   int64_t draft_bytes = 0;        // all of the model that drafts
+  int64_t speech_bytes = 0;       // weights of the speech decoder, which is loaded by who speaks; not in the total
   int64_t context_tokens = 0;
   int64_t total_bytes() const { return weights_bytes + converted_bytes + kv_bytes + activations_bytes + draft_bytes; }
 };

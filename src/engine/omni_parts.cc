@@ -21,7 +21,7 @@ OmniParts make_omni_parts(Engine& engine, const Processor& processor, SpeechMake
                           const OmniPartsOptions& options) {
   const LoadedModel& model = engine.model();
   if (!model.has_audio()) {
-    fail(ErrorCode::kInvalidRequest, "{} cannot hear: live sessions need the Hugging Face folder of MiniCPM-o 2.6",
+    fail(ErrorCode::kInvalidRequest, "{} cannot hear: live sessions need MiniCPM-o 2.6 with its sound encoder",
          model.version().title);
   }
   OmniParts parts;

@@ -7,8 +7,10 @@
 #include "io/gguf.h"
 #include "io/safetensors.h"
 #include "io/tensor_table.h"
+#include "models/description.h"
 #include "models/lora.h"
 #include "models/model_config.h"
+#include "models/speech_files.h"
 
 namespace minicpm {
 namespace {
@@ -47,6 +49,21 @@ void count_what_is_read(std::initializer_list<const WeightSource*> sources, File
   }
 }
 
+/// Weights of what speaks; 0 where the model does not.
+int64_t speech_bytes(const ModelConfig& config, const ModelFiles& files) {
+  if (!config.version->sound || !has_speech_files(files)) return 0;
+  const SpeechSources speech = open_speech(files);
+  int64_t bytes = 0;
+  for (const StoredTensor& tensor : speech.weights->tensors()) {
+    if (tensor.name.starts_with(kSpeechPrefix) || tensor.name.starts_with(kVocoderPrefixGguf))
+      bytes += stored_bytes(tensor.view);
+  }
+  if (speech.vocoder == nullptr) return bytes;
+  for (const StoredTensor& tensor : speech.vocoder->tensors())
+    bytes += stored_bytes(tensor.view);
+  return bytes;
+}
+
 /// Peak of the activations: one chunk through one layer of the language model, or one part of the tower, in f32.
 int64_t activation_bytes(const ModelConfig& config, const EngineOptions& options) {
   const DecoderConfig& d = config.decoder;
@@ -77,9 +94,7 @@ MemoryPlan plan_memory(const ModelSpec& spec, const EngineOptions& options) {
   MemoryPlan plan;
   ModelConfig config;
   if (files.kind == ModelFiles::Kind::kHuggingFace) {
-    const auto preprocessor = files.folder / "preprocessor_config.json";
-    config = read_hf_config(files.folder / "config.json",
-                            std::filesystem::exists(preprocessor) ? preprocessor : std::filesystem::path());
+    config = read_config(files);
     const auto weights = open_safetensors_folder(files.folder);
     add_weights(config, *weights, nullptr, plan);
     count_what_is_read({weights.get()}, choose_file_access(files.folder, options.weight_access), plan);
@@ -91,6 +106,7 @@ MemoryPlan plan_memory(const ModelSpec& spec, const EngineOptions& options) {
     add_weights(config, *language, projector.get(), plan);
     count_what_is_read({language.get(), projector.get()}, choose_file_access(files.gguf, options.weight_access), plan);
   }
+  plan.speech_bytes = speech_bytes(config, files);
   if (!spec.lora.empty()) {
     const auto lora = Lora::open(spec.lora, spec.lora_scale);
     lora->bind(config);

@@ -175,7 +175,9 @@ std::shared_ptr<MediaItem> Processor::make_item(const ContentPart& part, const S
 std::vector<int64_t> Processor::sound_spans(const ContentPart& part) const {
   if (!config_->has_audio()) {
     refuse(fmt::format("{} cannot hear sound{}", config_->version->title,
-                       config_->version->sound ? " from a GGUF pair; its Hugging Face folder holds the encoder" : ""));
+                       config_->version->sound
+                           ? ": neither its files nor the projector beside a GGUF file hold the sound encoder"
+                           : ""));
   }
   const AudioConfig& audio = *config_->audio;
   const auto samples = static_cast<int64_t>(part.sound->size());

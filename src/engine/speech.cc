@@ -1,42 +1,34 @@
 #include "engine/speech.h"
 
 #include "base/error.h"
-#include "base/file_map.h"
-#include "engine/speech_files.h"
 #include "engine/speech_stream.h"
-#include "io/safetensors.h"
-#include "io/torch_file.h"
-#include "models/model_config.h"
+#include "models/speech_files.h"
 #include "models/tensor_loader.h"
 #include "text/wordpiece.h"
 
 namespace minicpm {
 namespace {
 
-namespace fs = std::filesystem;
-
-constexpr size_t kMaxTokenizerBytes = 64u << 20;
-
 class Maker : public SpeechMaker {
  public:
-  Maker(const fs::path& folder, const BackendOptions& backend)
-      : weights_(open_safetensors_folder(folder)),
-        vocos_weights_(open_vocos(folder)),
-        tokenizer_(read_words(folder)),
+  Maker(SpeechSources sources, const BackendOptions& backend)
+      : weights_(std::move(sources.weights)),
+        vocos_weights_(std::move(sources.vocoder)),
+        tokenizer_(WordPiece::from_json(sources.words, sources.path)),
         backend_(make_cpu_backend(backend)),
-        decoder_(read_speech_config(folder / "config.json"), *weights_, store_),
+        decoder_(sources.config, *weights_, store_),
         dvae_(*weights_, store_),
-        vocos_(*vocos_weights_, store_) {
+        vocos_(vocos_weights_ != nullptr ? *vocos_weights_ : *weights_, store_, sources.vocoder_prefix) {
     const auto id_of = [&](std::string_view text) {
       const auto id = tokenizer_.token_id(text);
       if (!id || *id >= config().num_text_tokens) {
-        fail(ErrorCode::kBadFile, "{}: the speech decoder's tokenizer has no {}", folder.string(), text);
+        fail(ErrorCode::kBadFile, "{}: the speech decoder's tokenizer has no {}", sources.path, text);
       }
       return *id;
     };
     start_id_ = id_of("[Stts]");
     if (dvae_.config().mel_bins != vocos_.config().mel_bins) {
-      fail(ErrorCode::kBadFile, "{}: the vocoder takes {} mel bins, the speech decoder makes {}", folder.string(),
+      fail(ErrorCode::kBadFile, "{}: the vocoder takes {} mel bins, the speech decoder makes {}", sources.path,
            vocos_.config().mel_bins, dvae_.config().mel_bins);
     }
   }
@@ -59,22 +51,9 @@ class Maker : public SpeechMaker {
   }
 
  private:
-  static std::unique_ptr<WeightSource> open_vocos(const fs::path& folder) {
-    const fs::path path = find_vocoder(folder);
-    if (path.empty()) {
-      fail(ErrorCode::kNotFound, "{}: the vocoder's weights are missing (assets/Vocos.pt or assets/vocos.safetensors)",
-           folder.string());
-    }
-    return path.extension() == ".pt" ? open_torch_file(path) : open_safetensors(path);
-  }
-  static WordPiece read_words(const fs::path& folder) {
-    const fs::path path = speech_words_file(folder);
-    return WordPiece::from_json(read_file(path, kMaxTokenizerBytes), path.string());
-  }
-
   SpeechParts parts() { return {*backend_, tokenizer_, decoder_, dvae_, vocos_, start_id_}; }
 
-  std::unique_ptr<WeightSource> weights_, vocos_weights_;
+  std::unique_ptr<WeightSource> weights_, vocos_weights_;  // the second may be null
   WordPiece tokenizer_;
   std::unique_ptr<Backend> backend_;
   ConvertedStore store_;
@@ -86,8 +65,8 @@ class Maker : public SpeechMaker {
 
 }  // namespace
 
-std::unique_ptr<SpeechMaker> SpeechMaker::load(const fs::path& folder, const BackendOptions& backend) {
-  return std::make_unique<Maker>(folder, backend);
+std::unique_ptr<SpeechMaker> SpeechMaker::load(const ModelFiles& files, const BackendOptions& backend) {
+  return std::make_unique<Maker>(open_speech(files), backend);
 }
 
 }  // namespace minicpm

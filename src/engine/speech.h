@@ -3,7 +3,6 @@
 #pragma once
 
 #include <atomic>
-#include <filesystem>
 #include <functional>
 #include <memory>
 #include <span>
@@ -12,6 +11,7 @@
 #include <vector>
 
 #include "backend/registry.h"
+#include "io/model_files.h"
 #include "models/speech_decoder.h"
 #include "text/spoken_text.h"
 
@@ -49,8 +49,9 @@ class SpeechStream {
 class SpeechMaker {
  public:
   /// From a Hugging Face folder: config.json, weights under "tts.", assets/chattts_tokenizer/tokenizer.json, and the
-  /// vocoder as assets/Vocos.pt or assets/vocos.safetensors. Throws Error not_found, bad_file, unsupported.
-  static std::unique_ptr<SpeechMaker> load(const std::filesystem::path& folder, const BackendOptions& backend = {});
+  /// vocoder as assets/Vocos.pt or assets/vocos.safetensors; or from the projector file of a GGUF pair, which holds all
+  /// of them. Throws Error not_found, bad_file, unsupported.
+  static std::unique_ptr<SpeechMaker> load(const ModelFiles& files, const BackendOptions& backend = {});
   virtual ~SpeechMaker() = default;
 
   virtual const SpeechConfig& config() const = 0;

@@ -62,39 +62,63 @@ std::vector<float> LogMel::filters() const {
 }
 
 MelFrames LogMel::extract(std::span<const float> samples) const {
-  const auto count = static_cast<int64_t>(samples.size());
+  LogMelStream stream(*this);
+  stream.push(samples);
+  return stream.finish();
+}
+
+void LogMelStream::push(std::span<const float> samples) {
+  const auto count = static_cast<int64_t>(samples_.size() + samples.size());
   if (count > kMaxMelSamples) {
     fail(ErrorCode::kInvalidRequest, "a piece of sound has {} samples, expected at most {}", count, kMaxMelSamples);
   }
-  MelFrames mel{(count + kMelHop - 1) / kMelHop, bins_, {}};
+  samples_.insert(samples_.end(), samples.begin(), samples.end());
+  // A frame sees kEdge samples from its middle on.
+  if (count >= kEdge) compute((count - kEdge) / kMelHop + 1);
+}
+
+MelFrames LogMelStream::finish() {
+  const auto count = static_cast<int64_t>(samples_.size());
+  const int64_t bins = extractor_.bins_;
+  MelFrames mel{(count + kMelHop - 1) / kMelHop, bins, {}};
   // Frames behind the last one that is kept may still see its end, and count for the loudest value.
-  const int64_t seen = std::min(kMaxFrames, (count + kEdge + kMelHop - 1) / kMelHop);
-  const int64_t computed = std::max(mel.frames, seen);
-  mel.values.resize(static_cast<size_t>(computed * bins_));
+  compute(std::max(mel.frames, std::min(kMaxFrames, (count + kEdge + kMelHop - 1) / kMelHop)));
+  float loudest = static_cast<float>(std::log10(kFloor));
+  for (const float value : logs_)
+    loudest = std::max(loudest, value);
+  logs_.resize(static_cast<size_t>(mel.frames * bins));
+  for (float& value : logs_)
+    value = (std::max(value, loudest - kDynamicRange) + 4) / 4;
+  mel.values = std::move(logs_);
+  samples_.clear();
+  logs_.clear();
+  frames_ = 0;
+  return mel;
+}
+
+void LogMelStream::compute(int64_t end) {
+  end = std::min(end, kMaxFrames);
+  if (end <= frames_) return;
+  const int64_t bins = extractor_.bins_;
+  logs_.resize(static_cast<size_t>(end * bins));
   const auto plan = make_fourier_plan(kWindow, false);
   std::array<float, kWindow> windowed;
   std::array<kiss_fft_cpx, kSpectrum> spectrum;
   std::array<float, kSpectrum> power;
-  float loudest = static_cast<float>(std::log10(kFloor));
-  for (int64_t t = 0; t < computed; ++t) {
+  for (; frames_ < end; ++frames_) {
     for (int64_t i = 0; i < kWindow; ++i)
-      windowed[i] = window_[i] * sample_at(samples, t * kMelHop + i - kEdge);
+      windowed[i] = extractor_.window_[i] * sample_at(samples_, frames_ * kMelHop + i - kEdge);
     kiss_fftr(plan.get(), windowed.data(), spectrum.data());
     for (int64_t i = 0; i < kSpectrum; ++i)
       power[i] = spectrum[i].r * spectrum[i].r + spectrum[i].i * spectrum[i].i;
-    for (int64_t b = 0; b < bins_; ++b) {
+    for (int64_t b = 0; b < bins; ++b) {
+      const MelFilter& filter = extractor_.filters_[b];
       double energy = 0;
-      for (size_t i = 0; i < filters_[b].weights.size(); ++i)
-        energy += filters_[b].weights[i] * power[filters_[b].first + i];
-      const auto value = static_cast<float>(std::log10(std::max(energy, kFloor)));
-      mel.values[t * bins_ + b] = value;
-      loudest = std::max(loudest, value);
+      for (size_t i = 0; i < filter.weights.size(); ++i)
+        energy += filter.weights[i] * power[filter.first + i];
+      logs_[frames_ * bins + b] = static_cast<float>(std::log10(std::max(energy, kFloor)));
     }
   }
-  mel.values.resize(static_cast<size_t>(mel.frames * bins_));
-  for (float& value : mel.values)
-    value = (std::max(value, loudest - kDynamicRange) + 4) / 4;
-  return mel;
 }
 
 }  // namespace minicpm

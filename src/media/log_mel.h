@@ -43,9 +43,32 @@ class LogMel {
   std::vector<float> filters() const;
 
  private:
+  friend class LogMelStream;
   int64_t bins_;
   std::vector<MelFilter> filters_;
   std::vector<float> window_;
+};
+
+/// The same features of sound that comes in pieces: each frame is computed as soon as all that it sees is there. The
+/// extractor must outlive the stream.
+class LogMelStream {
+ public:
+  explicit LogMelStream(const LogMel& extractor) : extractor_(extractor) {}
+
+  /// Throws Error invalid_request when more than 30 s have come.
+  void push(std::span<const float> samples);
+  /// Frames that further sound cannot change but for the scale, which is that of the loudest value.
+  int64_t complete_frames() const { return frames_; }
+  /// LogMel::extract of all that was pushed, to the bit. The stream begins anew.
+  MelFrames finish();
+
+ private:
+  /// Logarithms of frames [frames_, end).
+  void compute(int64_t end);
+
+  const LogMel& extractor_;
+  std::vector<float> samples_, logs_;
+  int64_t frames_ = 0;
 };
 
 }  // namespace minicpm

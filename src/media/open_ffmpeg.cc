@@ -8,14 +8,14 @@ namespace minicpm {
 namespace {
 
 // FFmpeg's libraries and what they need in turn are more than a hundred; few runs look at a video.
-using Open = void(const VideoFile&, std::unique_ptr<VideoSource>&, void (*)(LogLevel, std::string_view));
+using Open = void(const MediaFile&, std::unique_ptr<VideoSource>&, void (*)(LogLevel, std::string_view));
 Open* open_function() {
   static auto* const open = reinterpret_cast<Open*>(
       load_companion("libminicpm_video.so", "minicpm_open_ffmpeg", "this build cannot read videos"));
   return open;
 }
 
-using Read = void(const VideoFile&, const SoundOptions&, const std::atomic<bool>*, Sound&,
+using Read = void(const MediaFile&, const SoundOptions&, const std::atomic<bool>*, Sound&,
                   void (*)(LogLevel, std::string_view));
 Read* read_function() {
   static auto* const read = reinterpret_cast<Read*>(
@@ -25,13 +25,13 @@ Read* read_function() {
 
 }  // namespace
 
-std::unique_ptr<VideoSource> open_ffmpeg(const VideoFile& file) {
+std::unique_ptr<VideoSource> open_ffmpeg(const MediaFile& file) {
   std::unique_ptr<VideoSource> source;
   open_function()(file, source, &log_message);
   return source;
 }
 
-void read_sound_with_ffmpeg(const VideoFile& file, const SoundOptions& options, const std::atomic<bool>* cancel,
+void read_sound_with_ffmpeg(const MediaFile& file, const SoundOptions& options, const std::atomic<bool>* cancel,
                             Sound& sound) {
   read_function()(file, options, cancel, sound, &log_message);
 }

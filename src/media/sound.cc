@@ -15,7 +15,7 @@ Sound decode(std::span<const std::byte> bytes, const std::string& name, const So
   if (options.rate < 1000 || options.rate > 384000) {
     fail(ErrorCode::kInvalidRequest, "sound at {} samples a second, expected 1000 to 384000", options.rate);
   }
-  const VideoFile file{bytes, name, {}};
+  const MediaFile file{bytes, name, {}};
   Sound sound;
   try {
     read_sound_with_ffmpeg(file, options, cancel, sound);

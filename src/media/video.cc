@@ -19,7 +19,7 @@ bool is_webp(std::span<const std::byte> bytes) {
 
 class Reader : public VideoReader {
  public:
-  Reader(std::shared_ptr<const void> owner, VideoFile file, std::unique_ptr<VideoSource> source)
+  Reader(std::shared_ptr<const void> owner, MediaFile file, std::unique_ptr<VideoSource> source)
       : owner_(std::move(owner)), file_(std::move(file)), source_(std::move(source)) {}
 
   const VideoInfo& info() const override { return source_->info(); }
@@ -30,7 +30,7 @@ class Reader : public VideoReader {
   void check_indices(std::span<const int64_t> indices) const;
 
   std::shared_ptr<const void> owner_;  // of the bytes
-  VideoFile file_;
+  MediaFile file_;
   std::unique_ptr<VideoSource> source_;
 };
 
@@ -88,7 +88,7 @@ std::vector<std::shared_ptr<const Image>> Reader::frames(std::span<const int64_t
 std::unique_ptr<VideoReader> VideoReader::open(const std::filesystem::path& file, const VideoOptions& options) {
   auto map = FileMap::open(file);
   const std::span<const std::byte> bytes = map->bytes();
-  const VideoFile video{bytes, file.string(), options};
+  const MediaFile video{bytes, file.string(), options};
   return make_video_reader(std::move(map), video, open_video_source(video));
 }
 
@@ -96,11 +96,11 @@ std::unique_ptr<VideoReader> VideoReader::from_bytes(std::string bytes, const st
                                                      const VideoOptions& options) {
   auto owner = std::make_shared<const std::string>(std::move(bytes));
   const auto span = std::as_bytes(std::span(*owner));
-  const VideoFile video{span, name, options};
+  const MediaFile video{span, name, options};
   return make_video_reader(std::move(owner), video, open_video_source(video));
 }
 
-std::unique_ptr<VideoSource> open_video_source(const VideoFile& file) {
+std::unique_ptr<VideoSource> open_video_source(const MediaFile& file) {
   if (file.bytes.empty()) fail(ErrorCode::kBadFile, "{}: is empty, expected a video", file.name);
   try {
     return is_webp(file.bytes) ? open_webp_animation(file) : open_ffmpeg(file);
@@ -109,12 +109,12 @@ std::unique_ptr<VideoSource> open_video_source(const VideoFile& file) {
   }
 }
 
-std::unique_ptr<VideoReader> make_video_reader(std::shared_ptr<const void> owner, VideoFile file,
+std::unique_ptr<VideoReader> make_video_reader(std::shared_ptr<const void> owner, MediaFile file,
                                                std::unique_ptr<VideoSource> source) {
   return std::make_unique<Reader>(std::move(owner), std::move(file), std::move(source));
 }
 
-void check_frame_size(const VideoFile& file, int64_t width, int64_t height) {
+void check_frame_size(const MediaFile& file, int64_t width, int64_t height) {
   if (width <= 0 || height <= 0) {
     fail(ErrorCode::kBadFile, "{}: the video says {}x{} pixels, expected at least 1x1", file.name, width, height);
   }
@@ -125,7 +125,7 @@ void check_frame_size(const VideoFile& file, int64_t width, int64_t height) {
   }
 }
 
-void check_length(const VideoFile& file, const VideoInfo& info) {
+void check_length(const MediaFile& file, const VideoInfo& info) {
   const VideoLimits& limits = file.options.limits;
   if (info.frames < 1) fail(ErrorCode::kBadFile, "{}: the video has no frames", file.name);
   if (info.frames > limits.max_frames) {
@@ -137,7 +137,7 @@ void check_length(const VideoFile& file, const VideoInfo& info) {
   }
 }
 
-void check_not_cancelled(const VideoFile& file, const std::atomic<bool>* cancel) {
+void check_not_cancelled(const MediaFile& file, const std::atomic<bool>* cancel) {
   if (cancel != nullptr && cancel->load(std::memory_order_relaxed)) {
     fail(ErrorCode::kCancelled, "{}: decoding was cancelled", file.name);
   }

@@ -16,7 +16,7 @@ struct Sound;
 struct SoundOptions;
 
 /// A file in memory, which outlives the source, with its name for messages.
-struct VideoFile {
+struct MediaFile {
   std::span<const std::byte> bytes;
   std::string name;
   VideoOptions options;
@@ -35,23 +35,23 @@ class VideoSource {
 };
 
 /// Whatever the file is. Throws Error as VideoReader::open.
-std::unique_ptr<VideoSource> open_video_source(const VideoFile& file);
+std::unique_ptr<VideoSource> open_video_source(const MediaFile& file);
 /// What VideoReader does around a source. `owner`, if any, keeps the bytes.
-std::unique_ptr<VideoReader> make_video_reader(std::shared_ptr<const void> owner, VideoFile file,
+std::unique_ptr<VideoReader> make_video_reader(std::shared_ptr<const void> owner, MediaFile file,
                                                std::unique_ptr<VideoSource> source);
 
-std::unique_ptr<VideoSource> open_ffmpeg(const VideoFile& file);
-void read_sound_with_ffmpeg(const VideoFile& file, const SoundOptions& options, const std::atomic<bool>* cancel,
+std::unique_ptr<VideoSource> open_ffmpeg(const MediaFile& file);
+void read_sound_with_ffmpeg(const MediaFile& file, const SoundOptions& options, const std::atomic<bool>* cancel,
                             Sound& sound);
 /// Loads the library that reads videos and sound, which otherwise happens when the first is read. Throws Error as
 /// load_companion.
 void load_ffmpeg();
 /// Animated (or still) WebP, which FFmpeg 5 does not read.
-std::unique_ptr<VideoSource> open_webp_animation(const VideoFile& file);
+std::unique_ptr<VideoSource> open_webp_animation(const MediaFile& file);
 
 /// Judges what a file claims. Throws Error bad_file for an empty size, unsupported above the limits.
-void check_frame_size(const VideoFile& file, int64_t width, int64_t height);
-void check_length(const VideoFile& file, const VideoInfo& info);
-void check_not_cancelled(const VideoFile& file, const std::atomic<bool>* cancel);
+void check_frame_size(const MediaFile& file, int64_t width, int64_t height);
+void check_length(const MediaFile& file, const VideoInfo& info);
+void check_not_cancelled(const MediaFile& file, const std::atomic<bool>* cancel);
 
 }  // namespace minicpm

@@ -20,13 +20,13 @@ struct DecoderDeleter {
 
 constexpr double kFpsWithoutDurations = 10;
 
-WebPData data_of(const VideoFile& file) {
+WebPData data_of(const MediaFile& file) {
   return {reinterpret_cast<const uint8_t*>(file.bytes.data()), file.bytes.size()};
 }
 
 class WebpAnimation : public VideoSource {
  public:
-  explicit WebpAnimation(const VideoFile& file) : file_(file) {
+  explicit WebpAnimation(const MediaFile& file) : file_(file) {
     const WebPData data = data_of(file_);
     const std::unique_ptr<WebPDemuxer, DemuxerDeleter> demuxer(WebPDemux(&data));
     if (demuxer == nullptr) {
@@ -88,13 +88,13 @@ class WebpAnimation : public VideoSource {
     return image;
   }
 
-  VideoFile file_;
+  MediaFile file_;
   VideoInfo info_;
 };
 
 }  // namespace
 
-std::unique_ptr<VideoSource> open_webp_animation(const VideoFile& file) {
+std::unique_ptr<VideoSource> open_webp_animation(const MediaFile& file) {
   return std::make_unique<WebpAnimation>(file);
 }
 

@@ -14,6 +14,9 @@ struct ModelDescription {
   std::unique_ptr<Tokenizer> tokenizer;
 };
 
+/// The configuration alone. Throws Error as read_description.
+ModelConfig read_config(const ModelFiles& files);
+
 /// Reads config.json, preprocessor_config.json and the tokenizer files of a Hugging Face folder, or the metadata of a
 /// GGUF file (pair). Throws Error not_found, io, bad_file, unsupported.
 ModelDescription read_description(const ModelFiles& files);

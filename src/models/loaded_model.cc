@@ -43,12 +43,14 @@ VisionWeights load_vision(TensorLoader& loader, const VisionConfig& config) {
 
 AudioEncoder load_audio(TensorLoader& loader, const AudioConfig& config) {
   AudioWeights weights;
-  loader.load(audio_tensors(), config, kAudioPrefix, "", weights);
+  loader.load(audio_tensors(), config, kAudioPrefix, kAudioPrefixGguf, weights);
   weights.layers.resize(config.num_layers);
-  for (int64_t i = 0; i < config.num_layers; ++i)
-    loader.load(audio_layer_tensors(), config, layer_prefix(kAudioPrefix, "layers", i), "", weights.layers[i]);
+  for (int64_t i = 0; i < config.num_layers; ++i) {
+    loader.load(audio_layer_tensors(), config, layer_prefix(kAudioPrefix, "layers", i),
+                layer_prefix(kAudioPrefixGguf, "blk", i), weights.layers[i]);
+  }
   AudioProjectorWeights projector;
-  loader.load(audio_projector_tensors(), config, kAudioProjectorPrefix, "", projector);
+  loader.load(audio_projector_tensors(), config, kAudioProjectorPrefix, kAudioProjectorPrefixGguf, projector);
   return {config, std::move(weights), std::move(projector)};
 }
 
@@ -67,19 +69,19 @@ void LoadedModel::build() {
   }
   if (config_.decoder.tied_embeddings) decoder_weights.output = {};
 
+  std::optional<TensorLoader> own;
+  if (projector_ != nullptr) own.emplace(*projector_, config_.gguf, store_, lora_.get());
+  TensorLoader& loader = own ? *own : language;
+  if (config_.has_audio()) audio_.emplace(load_audio(loader, *config_.audio));
   if (config_.has_vision()) {
-    std::optional<TensorLoader> own;
-    if (projector_ != nullptr) own.emplace(*projector_, config_.gguf, store_, lora_.get());
-    TensorLoader& loader = own ? *own : language;
     loader.set_exchange_ffn(config_.gguf && !config_.legacy_ffn);
     VisionWeights vision_weights = load_vision(loader, *config_.vision);
     ResamplerWeights resampler_weights;
     loader.load(resampler_tensors(), *config_.resampler, kResamplerPrefix, kResamplerPrefix, resampler_weights);
-    if (own) own->check_no_extra();
     tower_.emplace(*config_.vision, std::move(vision_weights));
     resampler_.emplace(*config_.resampler, std::move(resampler_weights));
   }
-  if (config_.has_audio()) audio_.emplace(load_audio(language, *config_.audio));
+  if (own) own->check_no_extra(version().other_parts);
   language.check_no_extra(version().other_parts);
   decoder_.emplace(config_.decoder, std::move(decoder_weights));
 }

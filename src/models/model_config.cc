@@ -12,6 +12,7 @@ namespace {
 // Published ones have a few kilobytes; look-up in a parsed object is linear, so a file of many keys must not get far.
 constexpr size_t kMaxConfigBytes = 128u << 10;
 constexpr int64_t kDefaultQueries = 64;
+constexpr char kAudioKeys[] = "clip.audio.", kSpeechKeys[] = "minicpmtts.";  // of GGUF metadata
 
 // ---- reading one component through its rows ------------------------------------------------------------------------
 
@@ -301,6 +302,19 @@ void read_gguf_vision(const GgufFile& file, ModelConfig& config) {
   config.resampler = resampler;
 }
 
+/// Projector files of other programs hold the vision tower alone.
+void read_gguf_audio(const GgufFile& file, ModelConfig& config) {
+  if (file.find_value(fmt::format("{}block_count", kAudioKeys)) == nullptr) return;
+  AudioConfig audio;
+  read_gguf_params(file, kAudioKeys, audio_params(), audio);
+  audio.finish(file.path());
+  if (audio.output_size != config.decoder.hidden_size) {
+    fail(ErrorCode::kBadFile, "{}: {}projection_dim is {}, but the language model's rows have {}", file.path(),
+         kAudioKeys, audio.output_size, config.decoder.hidden_size);
+  }
+  config.audio = audio;
+}
+
 const VersionRow& projector_version(const GgufFile& mmproj, const std::string& arch) {
   const auto projector = mmproj.find_string("general.architecture").value_or("");
   if (projector != "clip" || !mmproj.find_bool("clip.has_vision_encoder").value_or(false)) {
@@ -354,6 +368,17 @@ SpeechConfig read_speech_config(const std::filesystem::path& config_file) {
   return config;
 }
 
+bool has_speech(const GgufFile& mmproj) {
+  return mmproj.find_value(fmt::format("{}block_count", kSpeechKeys)) != nullptr;
+}
+
+SpeechConfig read_speech_config(const GgufFile& mmproj) {
+  SpeechConfig config;
+  read_gguf_params(mmproj, kSpeechKeys, speech_params(), config);
+  config.finish(mmproj.path());
+  return config;
+}
+
 ModelConfig read_gguf_config(const GgufFile& model, const GgufFile* mmproj) {
   ModelConfig config;
   config.gguf = true;
@@ -369,7 +394,9 @@ ModelConfig read_gguf_config(const GgufFile& model, const GgufFile* mmproj) {
          known_versions());
   }
   config.decoder = read_gguf_decoder(model, arch);
-  if (mmproj != nullptr) read_gguf_vision(*mmproj, config);
+  if (mmproj == nullptr) return config;
+  read_gguf_vision(*mmproj, config);
+  if (config.version->sound) read_gguf_audio(*mmproj, config);
   return config;
 }
 
@@ -393,13 +420,14 @@ std::vector<PartSpec> tensor_specs(const ModelConfig& config) {
                  fmt::format("blk.{}.", i), ModelPart::kLanguage);
   }
   if (config.has_audio()) {
-    const std::string audio(kAudioPrefix), projector(kAudioProjectorPrefix);
-    append_specs(specs, audio_tensors(), *config.audio, audio, "", ModelPart::kProjector);
+    const std::string audio(kAudioPrefix), projector(kAudioProjectorPrefix), gguf(kAudioPrefixGguf);
+    append_specs(specs, audio_tensors(), *config.audio, audio, gguf, ModelPart::kProjector);
     for (int64_t i = 0; i < config.audio->num_layers; ++i) {
-      append_specs(specs, audio_layer_tensors(), *config.audio, fmt::format("{}layers.{}.", audio, i), "",
-                   ModelPart::kProjector);
+      append_specs(specs, audio_layer_tensors(), *config.audio, fmt::format("{}layers.{}.", audio, i),
+                   fmt::format("{}blk.{}.", gguf, i), ModelPart::kProjector);
     }
-    append_specs(specs, audio_projector_tensors(), *config.audio, projector, "", ModelPart::kProjector);
+    append_specs(specs, audio_projector_tensors(), *config.audio, projector, std::string(kAudioProjectorPrefixGguf),
+                 ModelPart::kProjector);
   }
   if (!config.has_vision()) return specs;
   const std::string hf(kVisionPrefixHf), gguf(kVisionPrefixGguf), resampler(kResamplerPrefix);
@@ -411,7 +439,7 @@ std::vector<PartSpec> tensor_specs(const ModelConfig& config) {
   append_specs(specs, resampler_tensors(), *config.resampler, resampler, resampler, ModelPart::kProjector);
   if (config.gguf && !config.legacy_ffn) {
     for (PartSpec& part : specs) {
-      if (part.part == ModelPart::kProjector) part.spec.gguf = exchanged_ffn(part.spec.gguf);
+      if (part.spec.gguf.starts_with(kVisionPrefixGguf)) part.spec.gguf = exchanged_ffn(part.spec.gguf);
     }
   }
   return specs;
@@ -546,6 +574,12 @@ void write_gguf_config(const ModelConfig& config, GgufWriter& model, GgufWriter*
   };
   mmproj->set("clip.vision.image_mean", triple(config.slices.mean));
   mmproj->set("clip.vision.image_std", triple(config.slices.std));
+  // clip.has_audio_encoder stays away: programs that know no sound encoder of this kind still read the pictures' half.
+  if (config.has_audio()) write_gguf_params(*mmproj, kAudioKeys, audio_params(), *config.audio);
+}
+
+void write_gguf_speech_config(const SpeechConfig& config, GgufWriter& mmproj) {
+  write_gguf_params(mmproj, kSpeechKeys, speech_params(), config);
 }
 
 }  // namespace minicpm

@@ -38,8 +38,13 @@ struct ModelConfig {
 /// From config.json and, if not empty, preprocessor_config.json. Throws Error bad_file, unsupported.
 ModelConfig read_hf_config(const std::filesystem::path& config_file, const std::filesystem::path& preprocessor_file);
 
-/// The speech decoder's part of a config.json ("tts_config"). Throws Error bad_file.
+/// The speech decoder's part of a config.json ("tts_config"), or of a projector's GGUF. Throws Error bad_file.
 SpeechConfig read_speech_config(const std::filesystem::path& config_file);
+SpeechConfig read_speech_config(const GgufFile& mmproj);
+/// Whether a projector's GGUF holds a speech decoder.
+bool has_speech(const GgufFile& mmproj);
+/// Metadata key of its tokenizer, the text of a tokenizer.json.
+inline constexpr char kSpeechTokenizerKey[] = "minicpmtts.tokenizer.huggingface.json";
 
 /// From a language model's GGUF and, if not null, its projector file.
 ModelConfig read_gguf_config(const GgufFile& model, const GgufFile* mmproj);
@@ -58,5 +63,6 @@ std::vector<PartSpec> tensor_specs(const ModelConfig& config);
 Json write_hf_config(const ModelConfig& config);
 Json write_preprocessor_config(const ModelConfig& config);
 void write_gguf_config(const ModelConfig& config, GgufWriter& model, GgufWriter* mmproj);
+void write_gguf_speech_config(const SpeechConfig& config, GgufWriter& mmproj);
 
 }  // namespace minicpm

@@ -14,22 +14,22 @@ using C = SpeechConfig;
 
 // clang-format off
 constexpr ParamRow<C> kSpeechParams[] = {
-    // field               key in tts_config
-    {&C::llm_dim,          "llm_dim",                      ""},
-    {&C::hidden_size,      "hidden_size",                  ""},
-    {&C::num_layers,       "num_hidden_layers",            ""},
-    {&C::num_heads,        "num_attention_heads",          ""},
-    {&C::intermediate_size, "intermediate_size",           ""},
-    {&C::max_positions,    "max_position_embeddings",      "", Presence::kOptional},
-    {&C::num_text_tokens,  "num_text_tokens",              ""},
-    {&C::num_audio_tokens, "num_audio_tokens",             "", Presence::kOptional},
-    {&C::num_vq,           "num_vq",                       "", Presence::kOptional},
-    {&C::speaker_id,       "spk_emb_token_id",             ""},
-    {&C::audio_start_id,   "audio_bos_token_id",           ""},
-    {&C::text_end_id,      "text_eos_token_id",            ""},
-    {&C::text_chunk,       "streaming_text_chunk_size",    "", Presence::kOptional},
-    {&C::audio_chunk,      "streaming_audio_chunk_size",   "", Presence::kOptional},
-    {&C::reserved_text,    "streaming_text_reserved_len",  "", Presence::kOptional},
+    // field                key in tts_config               key after "minicpmtts."
+    {&C::llm_dim,            "llm_dim",                      "llm_hidden_size"},
+    {&C::hidden_size,        "hidden_size",                  "embedding_length"},
+    {&C::num_layers,         "num_hidden_layers",            "block_count"},
+    {&C::num_heads,          "num_attention_heads",          "attention.head_count"},
+    {&C::intermediate_size,  "intermediate_size",            "feed_forward_length"},
+    {&C::max_positions,      "max_position_embeddings",      "context_length", Presence::kOptional},
+    {&C::num_text_tokens,    "num_text_tokens",              "text_token_count"},
+    {&C::num_audio_tokens,   "num_audio_tokens",             "audio_token_count", Presence::kOptional},
+    {&C::num_vq,             "num_vq",                       "codebook_count", Presence::kOptional},
+    {&C::speaker_id,         "spk_emb_token_id",             "speaker_token_id"},
+    {&C::audio_start_id,     "audio_bos_token_id",           "audio_bos_token_id"},
+    {&C::text_end_id,        "text_eos_token_id",            "text_eos_token_id"},
+    {&C::text_chunk,         "streaming_text_chunk_size",    "text_chunk_size", Presence::kOptional},
+    {&C::audio_chunk,        "streaming_audio_chunk_size",   "audio_chunk_size", Presence::kOptional},
+    {&C::reserved_text,      "streaming_text_reserved_len",  "text_slot_count", Presence::kOptional},
 };
 
 struct Single {

@@ -39,14 +39,18 @@ struct VersionRow {
   float beam_repetition_penalty;      // with sampling off: 3 beams
   std::string_view stop_tokens;       // texts, separated by blanks
   std::string_view other_parts = {};  // prefixes of tensors of parts that may be there and not be run, likewise
-  bool sound = false;                 // Hugging Face folders hold a sound encoder
+  bool sound = false;                 // may hold a sound encoder and a speech decoder
 };
 
 inline constexpr std::string_view kVisionPrefixHf = "vpm.";
 inline constexpr std::string_view kVisionPrefixGguf = "v.";
 inline constexpr std::string_view kResamplerPrefix = "resampler.";
 inline constexpr std::string_view kAudioPrefix = "apm.";
+inline constexpr std::string_view kAudioPrefixGguf = "a.";
 inline constexpr std::string_view kAudioProjectorPrefix = "audio_projection_layer.";
+inline constexpr std::string_view kAudioProjectorPrefixGguf = "mm.a.";
+inline constexpr std::string_view kSpeechPrefix = "tts.";         // in both kinds of files
+inline constexpr std::string_view kVocoderPrefixGguf = "vocos.";  // Hugging Face folders have a file of its own
 
 std::span<const VersionRow> versions();
 

@@ -231,21 +231,23 @@ Tensor Dvae::decode(Context& ctx, std::span<const CodeFrame> codes) const {
   return x;
 }
 
-Vocos::Vocos(const WeightSource& source, ConvertedStore& store) {
-  config_.mel_bins = size_of(source, "backbone.embed.weight", 1);
-  config_.dim = size_of(source, "backbone.embed.weight", 0);
-  config_.inner = size_of(source, "backbone.convnext.0.pwconv1.weight", 0);
-  config_.spectrum = size_of(source, "head.out.weight", 0);
-  config_.num_layers = count_layers(source, "backbone.convnext.");
+Vocos::Vocos(const WeightSource& source, ConvertedStore& store, std::string_view prefix) {
+  const std::string head = fmt::format("{}head.out.weight", prefix),
+                    embed = fmt::format("{}backbone.embed.weight", prefix),
+                    layers = fmt::format("{}backbone.convnext.", prefix);
+  config_.mel_bins = size_of(source, embed, 1);
+  config_.dim = size_of(source, embed, 0);
+  config_.inner = size_of(source, layers + "0.pwconv1.weight", 0);
+  config_.spectrum = size_of(source, head, 0);
+  config_.num_layers = count_layers(source, layers);
   if (config_.n_fft() < 4 || config_.n_fft() % 4 != 0) {
-    fail(ErrorCode::kBadFile, "{}: tensor head.out.weight has {} rows, expected n_fft + 2", source.path(),
-         config_.spectrum);
+    fail(ErrorCode::kBadFile, "{}: tensor {} has {} rows, expected n_fft + 2", source.path(), head, config_.spectrum);
   }
   TensorLoader loader(source, false, store);
-  loader.load<V, VocosWeights>(kVocosTensors, config_, "", "", weights_);
+  loader.load<V, VocosWeights>(kVocosTensors, config_, prefix, "", weights_);
   weights_.layers.resize(static_cast<size_t>(config_.num_layers));
   for (int64_t i = 0; i < config_.num_layers; ++i)
-    loader.load<V, N>(kVocosLayerTensors, config_, fmt::format("backbone.convnext.{}.", i), "", weights_.layers[i]);
+    loader.load<V, N>(kVocosLayerTensors, config_, fmt::format("{}{}.", layers, i), "", weights_.layers[i]);
 }
 
 std::vector<float> Vocos::decode(Context& ctx, Tensor mel) const {

@@ -1,9 +1,10 @@
-// From audio codes to sound: the decoder half of the DVAE (codes to mel frames) and the Vocos vocoder (mel frames to
-// samples). Both keep time in rows.
+// Between audio codes and sound: the DVAE (codes to mel frames, and back where the checkpoint holds its encoder) and
+// the Vocos vocoder (mel frames to samples). Both keep time in rows.
 #pragma once
 
 #include <array>
 #include <span>
+#include <string_view>
 #include <vector>
 
 #include "io/weight_source.h"
@@ -88,8 +89,8 @@ struct VocosWeights {
 
 class Vocos {
  public:
-  /// Tensors "backbone.*" and "head.out.*". Throws Error bad_file.
-  Vocos(const WeightSource& source, ConvertedStore& store);
+  /// Tensors "backbone.*" and "head.out.*" behind `prefix`. Throws Error bad_file.
+  Vocos(const WeightSource& source, ConvertedStore& store, std::string_view prefix = "");
 
   /// mel [frames, mel_bins] -> frames * hop samples at 24 kHz.
   std::vector<float> decode(Context& ctx, Tensor mel) const;

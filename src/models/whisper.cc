@@ -14,54 +14,59 @@ using L = AudioLayerWeights;
 using P = AudioProjectorWeights;
 
 // clang-format off
-// Sizes stand in audio_config of config.json; no public GGUF file holds them together with the other parts.
+// The GGUF names are those of the sound encoders that llama.cpp reads, as far as it has them.
 constexpr ParamRow<C> kAudioParams[] = {
-    // field                key in audio_config
-    {&C::hidden_size,       "d_model",                  ""},
-    {&C::num_layers,        "encoder_layers",           ""},
-    {&C::num_heads,         "encoder_attention_heads",  ""},
-    {&C::intermediate_size, "encoder_ffn_dim",          ""},
-    {&C::mel_bins,          "num_mel_bins",             "", Presence::kOptional},
-    {&C::max_positions,     "max_source_positions",     "", Presence::kOptional},
+    // field                key in audio_config         key after "clip.audio."
+    {&C::hidden_size,       "d_model",                  "embedding_length"},
+    {&C::num_layers,        "encoder_layers",           "block_count"},
+    {&C::num_heads,         "encoder_attention_heads",  "attention.head_count"},
+    {&C::intermediate_size, "encoder_ffn_dim",          "feed_forward_length"},
+    {&C::mel_bins,          "num_mel_bins",             "num_mel_bins",    Presence::kOptional},
+    {&C::max_positions,     "max_source_positions",     "context_length",  Presence::kOptional},
+    // In config.json these stand outside of audio_config.
+    {&C::output_size,       "",                         "projection_dim"},
+    {&C::pool_step,         "",                         "pool_step",       Presence::kOptional},
+    {&C::chunk_seconds,     "",                         "chunk_length",    Presence::kOptional},
+    {&C::chunk_input,       "",                         "chunk_input",     Presence::kOptional},
 };
 
 constexpr TensorRow<C, W> kAudioTensors[] = {
-    // field          name in safetensors        name in GGUF       shape
-    {&W::conv1,      "conv1.weight",            "",                {&C::hidden_size, &C::mel_bins, &C::kernel}},
-    {&W::conv1_bias, "conv1.bias",              "",                {&C::hidden_size}},
-    {&W::conv2,      "conv2.weight",            "",                {&C::hidden_size, &C::hidden_size, &C::kernel}},
-    {&W::conv2_bias, "conv2.bias",              "",                {&C::hidden_size}},
-    {&W::position,   "embed_positions.weight",  "",                {&C::max_positions, &C::hidden_size}, Role::kEmbedding},
-    {&W::norm,       "layer_norm.weight",       "",                {&C::hidden_size}},
-    {&W::norm_bias,  "layer_norm.bias",         "",                {&C::hidden_size}},
+    // field          name in safetensors        name in GGUF            shape
+    {&W::conv1,      "conv1.weight",            "conv1d.1.weight",      {&C::hidden_size, &C::mel_bins, &C::kernel}},
+    {&W::conv1_bias, "conv1.bias",              "conv1d.1.bias",        {&C::hidden_size}},
+    {&W::conv2,      "conv2.weight",            "conv1d.2.weight",      {&C::hidden_size, &C::hidden_size, &C::kernel}},
+    {&W::conv2_bias, "conv2.bias",              "conv1d.2.bias",        {&C::hidden_size}},
+    {&W::position,   "embed_positions.weight",  "position_embd.weight", {&C::max_positions, &C::hidden_size}, Role::kEmbedding},
+    {&W::norm,       "layer_norm.weight",       "post_ln.weight",       {&C::hidden_size}},
+    {&W::norm_bias,  "layer_norm.bias",         "post_ln.bias",         {&C::hidden_size}},
 };
 
 // Keys have no bias.
 constexpr TensorRow<C, L> kAudioLayerTensors[] = {
-    // field          name in safetensors             name in GGUF   shape
-    {&L::norm1,      "self_attn_layer_norm.weight",  "",            {&C::hidden_size}},
-    {&L::norm1_bias, "self_attn_layer_norm.bias",    "",            {&C::hidden_size}},
-    {&L::q,          "self_attn.q_proj.weight",      "",            {&C::hidden_size, &C::hidden_size}},
-    {&L::q_bias,     "self_attn.q_proj.bias",        "",            {&C::hidden_size}},
-    {&L::k,          "self_attn.k_proj.weight",      "",            {&C::hidden_size, &C::hidden_size}},
-    {&L::v,          "self_attn.v_proj.weight",      "",            {&C::hidden_size, &C::hidden_size}},
-    {&L::v_bias,     "self_attn.v_proj.bias",        "",            {&C::hidden_size}},
-    {&L::out,        "self_attn.out_proj.weight",    "",            {&C::hidden_size, &C::hidden_size}},
-    {&L::out_bias,   "self_attn.out_proj.bias",      "",            {&C::hidden_size}},
-    {&L::norm2,      "final_layer_norm.weight",      "",            {&C::hidden_size}},
-    {&L::norm2_bias, "final_layer_norm.bias",        "",            {&C::hidden_size}},
-    {&L::fc1,        "fc1.weight",                   "",            {&C::intermediate_size, &C::hidden_size}},
-    {&L::fc1_bias,   "fc1.bias",                     "",            {&C::intermediate_size}},
-    {&L::fc2,        "fc2.weight",                   "",            {&C::hidden_size, &C::intermediate_size}},
-    {&L::fc2_bias,   "fc2.bias",                     "",            {&C::hidden_size}},
+    // field          name in safetensors             name in GGUF       shape
+    {&L::norm1,      "self_attn_layer_norm.weight",  "ln1.weight",      {&C::hidden_size}},
+    {&L::norm1_bias, "self_attn_layer_norm.bias",    "ln1.bias",        {&C::hidden_size}},
+    {&L::q,          "self_attn.q_proj.weight",      "attn_q.weight",   {&C::hidden_size, &C::hidden_size}},
+    {&L::q_bias,     "self_attn.q_proj.bias",        "attn_q.bias",     {&C::hidden_size}},
+    {&L::k,          "self_attn.k_proj.weight",      "attn_k.weight",   {&C::hidden_size, &C::hidden_size}},
+    {&L::v,          "self_attn.v_proj.weight",      "attn_v.weight",   {&C::hidden_size, &C::hidden_size}},
+    {&L::v_bias,     "self_attn.v_proj.bias",        "attn_v.bias",     {&C::hidden_size}},
+    {&L::out,        "self_attn.out_proj.weight",    "attn_out.weight", {&C::hidden_size, &C::hidden_size}},
+    {&L::out_bias,   "self_attn.out_proj.bias",      "attn_out.bias",   {&C::hidden_size}},
+    {&L::norm2,      "final_layer_norm.weight",      "ln2.weight",      {&C::hidden_size}},
+    {&L::norm2_bias, "final_layer_norm.bias",        "ln2.bias",        {&C::hidden_size}},
+    {&L::fc1,        "fc1.weight",                   "ffn_up.weight",   {&C::intermediate_size, &C::hidden_size}},
+    {&L::fc1_bias,   "fc1.bias",                     "ffn_up.bias",     {&C::intermediate_size}},
+    {&L::fc2,        "fc2.weight",                   "ffn_down.weight", {&C::hidden_size, &C::intermediate_size}},
+    {&L::fc2_bias,   "fc2.bias",                     "ffn_down.bias",   {&C::hidden_size}},
 };
 
 constexpr TensorRow<C, P> kAudioProjectorTensors[] = {
-    // field            name in safetensors  name in GGUF  shape
-    {&P::linear1,      "linear1.weight",    "",           {&C::output_size, &C::hidden_size}},
-    {&P::linear1_bias, "linear1.bias",      "",           {&C::output_size}},
-    {&P::linear2,      "linear2.weight",    "",           {&C::output_size, &C::output_size}},
-    {&P::linear2_bias, "linear2.bias",      "",           {&C::output_size}},
+    // field            name in safetensors  name in GGUF    shape
+    {&P::linear1,      "linear1.weight",    "mlp.1.weight", {&C::output_size, &C::hidden_size}},
+    {&P::linear1_bias, "linear1.bias",      "mlp.1.bias",   {&C::output_size}},
+    {&P::linear2,      "linear2.weight",    "mlp.2.weight", {&C::output_size, &C::output_size}},
+    {&P::linear2_bias, "linear2.bias",      "mlp.2.bias",   {&C::output_size}},
 };
 // clang-format on
 

@@ -3,8 +3,9 @@
 #include <algorithm>
 #include <array>
 
-#include "engine/speech_files.h"
+#include "io/model_files.h"
 #include "media/sound.h"
+#include "models/speech_files.h"
 
 namespace minicpm::server {
 namespace {
@@ -13,10 +14,20 @@ namespace fs = std::filesystem;
 
 constexpr std::array<std::string_view, 2> kClips = {"female", "male"};
 
+/// Neither a folder nor a file for a model that has none.
+ModelFiles files_of(const ServedModel& model) {
+  if (model.gguf) return find_model_files(model.spec.model, model.spec.mmproj);
+  ModelFiles files;
+  files.folder = model.folder;
+  return files;
+}
+
 /// Empty where there is none.
 fs::path clip_file(const ServedModel& model, std::string_view name) {
-  if (model.folder.empty() || std::ranges::find(kClips, name) == kClips.end()) return {};
-  fs::path file = model.folder / "assets/ref_audios" / (std::string(name) + "_example.wav");
+  if (std::ranges::find(kClips, name) == kClips.end()) return {};
+  const fs::path folder = voice_folder(files_of(model));
+  if (folder.empty()) return {};
+  fs::path file = folder / "assets/ref_audios" / (std::string(name) + "_example.wav");
   std::error_code error;
   return fs::exists(file, error) ? file : fs::path();
 }
@@ -24,7 +35,8 @@ fs::path clip_file(const ServedModel& model, std::string_view name) {
 }  // namespace
 
 bool can_speak(const ServedModel& model) {
-  return !model.folder.empty() && has_speech_files(model.folder);
+  const ModelFiles files = files_of(model);
+  return !voice_folder(files).empty() && has_speech_files(files);
 }
 
 std::vector<std::string> voice_names(const ServedModel& model) {

@@ -11,7 +11,7 @@
 
 namespace minicpm::server {
 
-/// Whether its folder has what speaks.
+/// Whether its files hold what speaks.
 bool can_speak(const ServedModel& model);
 
 /// None for a model that does not speak.

@@ -7,8 +7,8 @@
 #include "base/error.h"
 #include "engine/omni_parts.h"
 #include "io/model_files.h"
+#include "models/description.h"
 #include "models/loaded_model.h"
-#include "models/model_config.h"
 #include "server/realtime_talk.h"
 #include "server/websocket_frames.h"
 
@@ -104,12 +104,9 @@ LiveShare::Place::Place(LiveShare& share, const ServedModel& model) : share_(sha
     }
   }
   try {
-    const ModelFiles files = find_model_files(model.spec.model, "");
-    if (files.kind == ModelFiles::Kind::kHuggingFace) {
-      speech_ = SpeechMaker::load(files.folder, model.options.backend);
-    }
+    speech_ = SpeechMaker::load(find_model_files(model.spec.model, model.spec.mmproj), model.options.backend);
   } catch (const Error& error) {
-    // A folder without the parts that speak gives sessions that answer in text.
+    // A model without the parts that speak gives sessions that answer in text.
     if (error.code() == ErrorCode::kNotFound) return;
     share_.give_back();
     throw;
@@ -130,11 +127,7 @@ void LiveShare::give_back() {
 }
 
 void add_session_room(const ModelSpec& spec, const LiveOptions& live, EngineOptions& options) {
-  const ModelFiles files = find_model_files(spec.model, spec.mmproj);
-  if (files.kind != ModelFiles::Kind::kHuggingFace) return;
-  const std::filesystem::path preprocessor = files.folder / "preprocessor_config.json";
-  const ModelConfig config = read_hf_config(
-      files.folder / "config.json", std::filesystem::exists(preprocessor) ? preprocessor : std::filesystem::path());
+  const ModelConfig config = read_config(find_model_files(spec.model, spec.mmproj));
   if (!config.has_audio()) return;
   const int64_t context = options.context_tokens > 0
                               ? options.context_tokens
@@ -147,11 +140,9 @@ void openai_realtime(ApiContext& context, Exchange& exchange) {
   const ServedModel& model = context.models.find(request.query_field("model").value_or(""));
   exchange.note.model = model.name;
   if (!model.model().has_audio()) {
-    throw ApiError(400,
-                   fmt::format("{} cannot hear; live sessions need a model that does, such as MiniCPM-o 2.6 as a "
-                               "Hugging Face folder",
-                               model.name),
-                   "model", "model_cannot_hear");
+    throw ApiError(
+        400, fmt::format("{} cannot hear; live sessions need a model that does, such as MiniCPM-o 2.6", model.name),
+        "model", "model_cannot_hear");
   }
   if (const auto problem = check_upgrade(request)) {
     HttpResponse response =

@@ -3,14 +3,16 @@
 #include <chrono>
 
 #include "base/error.h"
+#include "io/model_files.h"
 #include "models/loaded_model.h"
 #include "server/api_error.h"
+#include "server/model_voices.h"
 
 namespace minicpm::server {
 
 void check_speaks(const ServedModel& model, const std::string& param) {
-  if (model.model().version().sound && !model.folder.empty()) return;
-  throw ApiError(400, model.name + " does not speak; the Hugging Face folder of MiniCPM-o 2.6 does", param);
+  if (model.model().version().sound && (!model.gguf || can_speak(model))) return;
+  throw ApiError(400, model.name + " does not speak; MiniCPM-o 2.6 does", param);
 }
 
 Speakers::Turn Speakers::turn(const ServedModel& model, const std::atomic<bool>& cancelled) {
@@ -25,7 +27,8 @@ Speakers::Turn Speakers::turn(const ServedModel& model, const std::atomic<bool>&
   while (!turn.lock.try_lock_for(kPoll)) {
     if (cancelled) fail(ErrorCode::kCancelled, "cancelled");
   }
-  if (speaker->maker == nullptr) speaker->maker = SpeechMaker::load(model.folder);
+  if (speaker->maker == nullptr)
+    speaker->maker = SpeechMaker::load(find_model_files(model.spec.model, model.spec.mmproj));
   turn.maker = speaker->maker.get();
   return turn;
 }

@@ -8,13 +8,13 @@
 #include "base/log.h"
 #include "media/video_source.h"
 
-extern "C" void minicpm_open_ffmpeg(const minicpm::VideoFile& file, std::unique_ptr<minicpm::VideoSource>& source,
+extern "C" void minicpm_open_ffmpeg(const minicpm::MediaFile& file, std::unique_ptr<minicpm::VideoSource>& source,
                                     void (*log)(minicpm::LogLevel, std::string_view));
 
 namespace minicpm {
 
 /// In place of the one that loads the library.
-std::unique_ptr<VideoSource> open_ffmpeg(const VideoFile& file) {
+std::unique_ptr<VideoSource> open_ffmpeg(const MediaFile& file) {
   std::unique_ptr<VideoSource> source;
   minicpm_open_ffmpeg(file, source, &log_message);
   return source;

@@ -18,6 +18,7 @@
 #include "io/safetensors.h"
 #include "io/tensor_to_write.h"
 #include "models/model_config.h"
+#include "models/speech_files.h"
 #include "models/versions.h"
 #include "quant/format.h"
 #include "text/tokenizer_loader.h"
@@ -154,8 +155,35 @@ inline const StoredTensor* find_stored(const TensorSpec& spec, const ModelConfig
   return stored;
 }
 
+/// The speech decoder with tokenizer and vocoder, if the folder has all of them. Returns the vocoder's file, which must
+/// stay open until all is written.
+inline std::unique_ptr<WeightSource> add_speech(const std::filesystem::path& folder, const WeightSource& source,
+                                                const TypeRow& type, ThreadPool& pool, GgufWriter& mmproj,
+                                                std::set<std::string, std::less<>>& used) {
+  ModelFiles files;
+  files.folder = folder;
+  if (!has_speech_files(files)) return nullptr;
+  SpeechSources speech = open_speech(files);
+  write_gguf_speech_config(speech.config, mmproj);
+  mmproj.set_string(kSpeechTokenizerKey, speech.words);
+  for (const StoredTensor& stored : source.tensors()) {
+    if (!stored.name.starts_with(kSpeechPrefix)) continue;
+    used.insert(stored.name);
+    if (stored.name == "tts.model.embed_tokens.weight") continue;  // a table that nothing reads
+    const TensorSpec spec{
+        .hf = stored.name, .gguf = stored.name, .shape = {stored.view.shape().begin(), stored.view.shape().end()}};
+    const DType dtype = speech_format(spec.gguf, spec.shape, stored.view.dtype, type);
+    mmproj.add_tensor(converted_tensor(spec, dtype, {spec, stored, false, 1}, pool));
+  }
+  for (const StoredTensor& stored : speech.vocoder->tensors()) {
+    if (stored.name.starts_with("backbone.") || stored.name.starts_with("head.out."))
+      mmproj.add_tensor(std::string(kVocoderPrefixGguf) + stored.name, stored.view);
+  }
+  return std::move(speech.vocoder);
+}
+
 /// Converts `folder` into `model_file` and, for models that see, `mmproj_file`. Returns the names of tensors that have
-/// no place in a GGUF pair (parts for sound and speech). Throws Error as reading a model does, and io.
+/// no place in a GGUF pair. Throws Error as reading a model does, and io.
 inline std::vector<std::string> convert_folder(const std::filesystem::path& folder,
                                                const std::filesystem::path& model_file,
                                                const std::filesystem::path& mmproj_file, const ConvertTypes& types,
@@ -163,7 +191,6 @@ inline std::vector<std::string> convert_folder(const std::filesystem::path& fold
   const std::filesystem::path processor = folder / "preprocessor_config.json";
   ModelConfig config = read_hf_config(folder / "config.json", std::filesystem::exists(processor) ? processor : "");
   config.gguf = true;
-  config.audio.reset();  // a GGUF pair has no place for it
   const auto source = open_safetensors_folder(folder);
   GgufWriter model, mmproj;
   write_gguf_config(config, model, config.has_vision() ? &mmproj : nullptr);
@@ -187,6 +214,8 @@ inline std::vector<std::string> convert_folder(const std::filesystem::path& fold
   }
   model.write(model_file);
   if (config.has_vision()) {
+    const auto vocoder =
+        config.version->sound ? add_speech(folder, *source, types.mmproj, pool, mmproj, used) : nullptr;
     mmproj.set_string("general.name", model_name);
     mmproj.set_u32("general.file_type", types.mmproj.file_type);
     // Other programs ask for this table although they compute it; its size does not matter to them.

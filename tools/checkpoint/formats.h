@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -76,7 +77,15 @@ inline DType language_format(const TensorSpec& spec, const TypeRow& type, const 
 
 inline DType projector_format(const TensorSpec& spec, const TypeRow& type) {
   if (spec.shape.size() == 1 || spec.role == Role::kTable) return DType::kF32;
+  if (spec.gguf.ends_with("position_embd.weight")) return DType::kF32;
   return fitting_format(type.base, spec.shape.back());
+}
+
+/// Of a tensor of the speech decoder under its name in the checkpoint. Its transformer takes the projector's type;
+/// codec and heads, which are small and read as f32, stay as they are stored.
+inline DType speech_format(std::string_view name, std::span<const int64_t> shape, DType stored, const TypeRow& type) {
+  if (name.starts_with("tts.dvae.") || name.starts_with("tts.head_code.")) return stored;
+  return shape.size() == 2 ? fitting_format(type.base, shape.back()) : DType::kF32;
 }
 
 }  // namespace minicpm

@@ -84,7 +84,7 @@ std::string ffmpeg_error(int error) {
   return text;
 }
 
-FfmpegDemuxer::FfmpegDemuxer(const VideoFile& file, const StreamKind& kind, const std::atomic<bool>* cancel)
+FfmpegDemuxer::FfmpegDemuxer(const MediaFile& file, const StreamKind& kind, const std::atomic<bool>* cancel)
     : file_(file), kind_(kind), cancel_(cancel) {
   silence_ffmpeg();
   try {

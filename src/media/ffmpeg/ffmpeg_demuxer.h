@@ -38,7 +38,7 @@ extern const StreamKind kVideoStream, kSoundStream;
 class FfmpegDemuxer {
  public:
   /// Finds the best stream of its kind. Throws Error bad_file, unsupported, cancelled.
-  FfmpegDemuxer(const VideoFile& file, const StreamKind& kind, const std::atomic<bool>* cancel);
+  FfmpegDemuxer(const MediaFile& file, const StreamKind& kind, const std::atomic<bool>* cancel);
   ~FfmpegDemuxer();
   FfmpegDemuxer(const FfmpegDemuxer&) = delete;
   FfmpegDemuxer& operator=(const FfmpegDemuxer&) = delete;
@@ -59,7 +59,7 @@ class FfmpegDemuxer {
   void choose_stream();
   void close();
 
-  const VideoFile& file_;
+  const MediaFile& file_;
   const StreamKind& kind_;
   const std::atomic<bool>* cancel_;
   int64_t at_ = 0;  // in the file's bytes

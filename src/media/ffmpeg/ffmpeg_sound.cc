@@ -7,7 +7,9 @@ extern "C" {
 }
 
 #include <algorithm>
+#include <cmath>
 #include <new>
+#include <span>
 
 #include "base/error.h"
 #include "base/log.h"
@@ -16,6 +18,9 @@ extern "C" {
 
 namespace minicpm {
 namespace {
+
+/// Of samples that files of floats hold: far above full scale, and the squares are still finite.
+constexpr float kLoudest = 1000;
 
 struct FrameDeleter {
   void operator()(AVFrame* frame) const { av_frame_free(&frame); }
@@ -29,7 +34,7 @@ struct ResamplerDeleter {
 
 class SoundDecoder {
  public:
-  SoundDecoder(const VideoFile& file, const SoundOptions& options, const std::atomic<bool>* cancel)
+  SoundDecoder(const MediaFile& file, const SoundOptions& options, const std::atomic<bool>* cancel)
       : file_(file), options_(options), cancel_(cancel), demuxer_(file, kSoundStream, cancel) {
     codec_.reset(avcodec_alloc_context3(demuxer_.decoder()));
     frame_.reset(av_frame_alloc());
@@ -141,13 +146,15 @@ class SoundDecoder {
       fail(ErrorCode::kBadFile, "{}: damaged sound file: {}", file_.name, ffmpeg_error(made));
     }
     sound_.samples.resize(before + static_cast<size_t>(made));
+    for (float& sample : std::span(sound_.samples).subspan(before))
+      sample = std::isfinite(sample) ? std::clamp(sample, -kLoudest, kLoudest) : 0.0f;
   }
 
   void flush() {
     if (resampler_ != nullptr) convert(nullptr, 0);
   }
 
-  const VideoFile& file_;
+  const MediaFile& file_;
   const SoundOptions& options_;
   const std::atomic<bool>* cancel_;
   FfmpegDemuxer demuxer_;
@@ -164,7 +171,7 @@ class SoundDecoder {
 
 /// What the library exports. `log` is the program's: this library has a sink of its own.
 extern "C" __attribute__((visibility("default"))) void minicpm_read_sound(
-    const minicpm::VideoFile& file, const minicpm::SoundOptions& options, const std::atomic<bool>* cancel,
+    const minicpm::MediaFile& file, const minicpm::SoundOptions& options, const std::atomic<bool>* cancel,
     minicpm::Sound& sound, void (*log)(minicpm::LogLevel, std::string_view)) {
   static const bool kOnce = (minicpm::set_log_sink(log), true);
   (void)kOnce;

@@ -35,7 +35,7 @@ struct CodecDeleter {
 };
 using Codec = std::unique_ptr<AVCodecContext, CodecDeleter>;
 
-Codec open_codec(const FfmpegDemuxer& demuxer, const VideoFile& file) {
+Codec open_codec(const FfmpegDemuxer& demuxer, const MediaFile& file) {
   Codec codec(avcodec_alloc_context3(demuxer.decoder()));
   if (codec == nullptr || avcodec_parameters_to_context(codec.get(), demuxer.stream().codecpar) < 0) {
     throw std::bad_alloc();
@@ -84,7 +84,7 @@ int orientation_of(int rotation) {
 /// Frames in any of FFmpeg's formats to RGB of one size.
 class RgbConverter {
  public:
-  RgbConverter(const VideoFile& file, int width, int height) : file_(file), width_(width), height_(height) {}
+  RgbConverter(const MediaFile& file, int width, int height) : file_(file), width_(width), height_(height) {}
   ~RgbConverter() { sws_freeContext(context_); }
   RgbConverter(const RgbConverter&) = delete;
   RgbConverter& operator=(const RgbConverter&) = delete;
@@ -121,7 +121,7 @@ class RgbConverter {
   }
 
  private:
-  const VideoFile& file_;
+  const MediaFile& file_;
   int width_, height_;
   SwsContext* context_ = nullptr;
   Frame rgb_;
@@ -130,7 +130,7 @@ class RgbConverter {
 /// One walk through the file that hands out the wanted frames.
 class DecodePass {
  public:
-  DecodePass(const VideoFile& file, const PacketIndex& index, const VideoInfo& info, std::span<const int64_t> wanted,
+  DecodePass(const MediaFile& file, const PacketIndex& index, const VideoInfo& info, std::span<const int64_t> wanted,
              const VideoSource::OnFrame& on_frame, const std::atomic<bool>* cancel)
       : file_(file),
         index_(index),
@@ -157,7 +157,7 @@ class DecodePass {
   void finish();
   void hand_out(size_t to, const AVFrame& frame);
 
-  const VideoFile& file_;
+  const MediaFile& file_;
   const PacketIndex& index_;
   const VideoInfo& info_;
   std::span<const int64_t> wanted_;
@@ -259,7 +259,7 @@ void DecodePass::hand_out(size_t to, const AVFrame& frame) {
 
 class FfmpegVideo : public VideoSource {
  public:
-  explicit FfmpegVideo(const VideoFile& file) : file_(file), index_({}) {
+  explicit FfmpegVideo(const MediaFile& file) : file_(file), index_({}) {
     FfmpegDemuxer demuxer(file_, kVideoStream, nullptr);
     const AVCodecParameters& codec = *demuxer.stream().codecpar;
     check_frame_size(file_, codec.width, codec.height);
@@ -305,7 +305,7 @@ class FfmpegVideo : public VideoSource {
     return packets;
   }
 
-  VideoFile file_;
+  MediaFile file_;
   PacketIndex index_;
   VideoInfo info_;
 };
@@ -316,7 +316,7 @@ class FfmpegVideo : public VideoSource {
 
 /// What the library exports. `log` is the program's: this library has a sink of its own.
 extern "C" __attribute__((visibility("default"))) void minicpm_open_ffmpeg(
-    const minicpm::VideoFile& file, std::unique_ptr<minicpm::VideoSource>& source,
+    const minicpm::MediaFile& file, std::unique_ptr<minicpm::VideoSource>& source,
     void (*log)(minicpm::LogLevel, std::string_view)) {
   static const bool kOnce = (minicpm::set_log_sink(log), true);
   (void)kOnce;

@@ -23,7 +23,7 @@ Image receive_picture(FileProcess& process, const PictureHead& head, int64_t max
   return image;
 }
 
-VideoInfo receive_info(FileProcess& process, const VideoFile& file) {
+VideoInfo receive_info(FileProcess& process, const MediaFile& file) {
   const std::string content = process.receive(MessageKind::kInfo);
   Unpacker message(content);
   const auto head = message.take<VideoHead>();
@@ -37,7 +37,7 @@ VideoInfo receive_info(FileProcess& process, const VideoFile& file) {
 
 class SandboxedVideo : public VideoSource {
  public:
-  SandboxedVideo(WorkerProcess& worker, VideoFile file, const std::atomic<bool>* cancel)
+  SandboxedVideo(WorkerProcess& worker, MediaFile file, const std::atomic<bool>* cancel)
       : file_(std::move(file)), process_(worker, file_.name, cancel) {
     process_.send_job(MessageKind::kVideo, Packer().add(file_.options).add_text(file_.name), file_.bytes);
     info_ = receive_info(process_, file_);
@@ -64,7 +64,7 @@ class SandboxedVideo : public VideoSource {
   }
 
  private:
-  VideoFile file_;  // its bytes are the process's by now
+  MediaFile file_;  // its bytes are the process's by now
   FileProcess process_;
   VideoInfo info_;
 };
@@ -96,7 +96,7 @@ class Sandbox : public MediaSandbox {
 
   std::unique_ptr<VideoReader> video(std::string bytes, const std::string& name, const VideoOptions& options,
                                      const std::atomic<bool>* cancel) override {
-    VideoFile file{std::as_bytes(std::span(bytes)), name, options};
+    MediaFile file{std::as_bytes(std::span(bytes)), name, options};
     auto source = std::make_unique<SandboxedVideo>(worker_, file, cancel);
     file.bytes = {};
     return make_video_reader(nullptr, std::move(file), std::move(source));

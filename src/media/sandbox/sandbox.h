@@ -46,7 +46,7 @@ class MediaSandbox : public MediaDecoder {
 struct WorkerDecoders {
   std::function<Image(std::span<const std::byte>, const std::string&, const DecodeOptions&)> image;
   std::function<Sound(const std::string&, const std::string&, const SoundOptions&)> sound;
-  std::function<std::unique_ptr<VideoSource>(const VideoFile&)> video;
+  std::function<std::unique_ptr<VideoSource>(const MediaFile&)> video;
 };
 WorkerDecoders real_decoders();
 

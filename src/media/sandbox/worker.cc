@@ -66,7 +66,7 @@ void send_frames(Channel& channel, VideoSource& video, Unpacker& request) {
 }
 
 void do_video(Channel& channel, Unpacker& job, const WorkerDecoders& decoders) {
-  VideoFile file;
+  MediaFile file;
   file.options = job.take<VideoOptions>();
   file.name = job.take_text();
   const std::string bytes = receive_file(channel);

@@ -60,7 +60,7 @@ class SpeechTest : public ::testing::Test {
 
   std::vector<float> say(std::string_view text, SpeechResult* result = nullptr) {
     std::vector<float> samples;
-    const auto maker = SpeechMaker::load(folder_, {.num_threads = 2, .isa = ""});
+    const auto maker = SpeechMaker::load(files(), {.num_threads = 2, .isa = ""});
     const SpeechResult said = maker->say(text, speaker_, options_, [&](std::span<const float> part) {
       samples.insert(samples.end(), part.begin(), part.end());
     });
@@ -73,7 +73,7 @@ class SpeechTest : public ::testing::Test {
   /// The samples piece by piece of a text that comes in these pieces.
   std::vector<std::vector<float>> stream(const std::vector<std::string>& pieces, SpeechResult* result = nullptr) {
     std::vector<std::vector<float>> parts;
-    const auto maker = SpeechMaker::load(folder_, {.num_threads = 1, .isa = ""});
+    const auto maker = SpeechMaker::load(files(), {.num_threads = 1, .isa = ""});
     const auto speech = maker->stream(
         speaker_, options_, [&](std::span<const float> part) { parts.emplace_back(part.begin(), part.end()); });
     for (const std::string& piece : pieces)
@@ -102,6 +102,12 @@ class SpeechTest : public ::testing::Test {
     for (int i = 0; i < times; ++i)
       all += text;
     return all;
+  }
+
+  ModelFiles files() const {
+    ModelFiles files;
+    files.folder = folder_;
+    return files;
   }
 
   fs::path folder_;
@@ -156,7 +162,7 @@ TEST_F(SpeechTest, SoundDoesNotDependOnThePieces) {
 }
 
 TEST_F(SpeechTest, SpeaksWhileTheTextIsWritten) {
-  const auto maker = SpeechMaker::load(folder_, {.num_threads = 1, .isa = ""});
+  const auto maker = SpeechMaker::load(files(), {.num_threads = 1, .isa = ""});
   std::vector<size_t> pieces;
   const auto speech =
       maker->stream(speaker_, options_, [&](std::span<const float> part) { pieces.push_back(part.size()); });
@@ -297,7 +303,7 @@ TEST_F(SpeechTest, ChecksWhatItMakes) {
 TEST_F(SpeechTest, AThreadSpeaksTheSame) {
   const std::string text = many("Hello worlds. ", 12);
   const auto expected = joined(stream({text}));
-  const auto maker = SpeechMaker::load(folder_, {.num_threads = 1, .isa = ""});
+  const auto maker = SpeechMaker::load(files(), {.num_threads = 1, .isa = ""});
   std::vector<float> samples;
   const auto take = [&](std::span<const float> part) { samples.insert(samples.end(), part.begin(), part.end()); };
   {
@@ -356,13 +362,13 @@ TEST_F(SpeechTest, RefusesNothingAndWhatIsMissing) {
   EXPECT_TRUE(say(" \n", &nothing).empty());
   EXPECT_EQ(nothing.segments, 0);
   std::atomic<bool> cancel = true;
-  const auto maker = SpeechMaker::load(folder_, {.num_threads = 1, .isa = ""});
+  const auto maker = SpeechMaker::load(files(), {.num_threads = 1, .isa = ""});
   EXPECT_THROW(maker->say(
                    "Hello.", speaker_, options_, [](auto) {}, &cancel),
                Error);
   fs::remove(folder_ / "assets/vocos.safetensors");
   try {
-    SpeechMaker::load(folder_);
+    SpeechMaker::load(files());
     FAIL();
   } catch (const Error& e) {
     EXPECT_THAT(e.what(), HasSubstr("the vocoder's weights are missing"));
