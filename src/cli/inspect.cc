@@ -110,7 +110,10 @@ Report inspect_gguf(const std::string& file, const std::string& mmproj) {
     report.metadata.emplace_back(key, gguf_json(value));
   const bool projector_only = model->find_string("general.architecture") == "clip";
   if (projector_only) {
-    report.model = "projector (vision tower and resampler) of a GGUF pair";
+    report.model = "projector (vision tower and resampler";
+    if (model->find_value("clip.audio.block_count") != nullptr) report.model += ", sound encoder";
+    if (has_speech(*model)) report.model += ", speech decoder and vocoder";
+    report.model += ") of a GGUF pair";
     report.tokenizer = "none: a projector has no tokenizer";
     add_tensors(report, std::move(model));
     return report;
