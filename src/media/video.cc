@@ -57,7 +57,10 @@ std::vector<std::shared_ptr<const Image>> Reader::frames(std::span<const int64_t
   uint64_t bytes = 0;
   const auto keep = [&](size_t from, size_t to, Image image) {
     if (request.transform) image = request.transform(std::move(image));
-    if (from == 0) bytes = 0;
+    if (from == 0) {  // the source starts anew
+      bytes = 0;
+      std::ranges::fill(pictures, nullptr);
+    }
     bytes += image.rgb.size();
     if (bytes > static_cast<uint64_t>(std::max<int64_t>(file_.options.limits.max_decoded_bytes, 0))) {
       fail(ErrorCode::kOutOfMemory, "{}: {} frames of {}x{} pixels take more than {} bytes; look at fewer frames",

@@ -2,6 +2,7 @@
 // over.
 #include "media/sandbox/sandbox.h"
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <new>
@@ -13,6 +14,30 @@ namespace minicpm {
 namespace {
 
 using namespace sandbox;
+
+constexpr size_t kLongestName = 64;  // of a format or codec
+
+/// The order of a video's pictures: one behind the other up to the last that was asked for. A damaged file is walked
+/// through twice.
+class PictureOrder {
+ public:
+  explicit PictureOrder(size_t wanted) : wanted_(wanted) {}
+  /// Whether a picture may stand for these places now.
+  bool take(uint64_t from, uint64_t to) {
+    if (from == 0) {
+      next_ = 0;
+      if (++walks_ > 2) return false;
+    }
+    if (from != next_ || to <= from || to > wanted_) return false;
+    next_ = to;
+    return true;
+  }
+  bool complete() const { return next_ == wanted_; }
+
+ private:
+  uint64_t wanted_, next_ = 0;
+  int walks_ = 0;
+};
 
 /// The pixels that follow `head`.
 Image receive_picture(FileProcess& process, const PictureHead& head, int64_t max_pixels) {
@@ -31,6 +56,7 @@ VideoInfo receive_info(FileProcess& process, const MediaFile& file) {
                  head.rotation, message.take_text(), message.take_text()};
   check_frame_size(file, info.width, info.height);
   if (!std::isfinite(info.fps) || info.fps <= 0) process.fail_confused();
+  if (std::max(info.format.size(), info.codec.size()) > kLongestName) process.fail_confused();
   check_length(file, info);
   return info;
 }
@@ -52,12 +78,13 @@ class SandboxedVideo : public VideoSource {
     for (const int64_t index : wanted)
       request.add(index);
     process_.send(MessageKind::kFrames, request);
+    PictureOrder order(wanted.size());
     while (true) {
       const Message message = process_.receive();
-      if (message.kind == MessageKind::kDone) break;
+      if (message.kind == MessageKind::kDone && order.complete()) break;
       if (message.kind != MessageKind::kPicture) process_.fail_confused();
       const auto head = Unpacker(message.content).take<PictureHead>();
-      if (head.from >= head.to || head.to > wanted.size()) process_.fail_confused();
+      if (!order.take(head.from, head.to)) process_.fail_confused();
       on_frame(head.from, head.to, receive_picture(process_, head, file_.options.limits.max_pixels));
     }
     process_.set_cancel(nullptr);

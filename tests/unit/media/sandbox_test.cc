@@ -182,6 +182,17 @@ TEST(SandboxTest, WhatADecoderSendsIsNotTrusted) {
   EXPECT_EQ(decode(*decoder, picture).rgb, decode(*direct_decoder(), picture).rgb);
 }
 
+TEST(SandboxTest, VideosThatLieAreNonsense) {
+  const auto decoder = sandbox();
+  const std::vector<int64_t> wanted = {0, 1, 2, 3};
+  for (const char* text : {"lie: no frames", "lie: too few frames", "lie: a gap", "lie: frames for ever"}) {
+    const auto video = decoder->video(text, "the video", {}, nullptr);
+    const Failure seen = failure([&] { video->frames(wanted); });
+    EXPECT_EQ(seen.code, ErrorCode::kInternal) << text;
+    EXPECT_THAT(seen.text, HasSubstr("nonsense")) << text;
+  }
+}
+
 TEST(SandboxTest, MemoryAndTimeAreLimited) {
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
   EXPECT_EQ(failure([] { decode(*sandbox({.memory_bytes = 256 << 20}), "memory"); }).code, ErrorCode::kOutOfMemory);

@@ -79,11 +79,39 @@ Image decode(std::span<const std::byte> bytes, const std::string& name, const De
   return decode_image(bytes, name, options);
 }
 
+/// A video whose decoder hands out whatever the file's text says instead of the frames that were asked for.
+class LyingVideo : public VideoSource {
+ public:
+  explicit LyingVideo(std::string_view text) : text_(text) {}
+  const VideoInfo& info() const override { return info_; }
+  void decode(std::span<const int64_t> wanted, const OnFrame& on_frame, const std::atomic<bool>*) override {
+    const Image frame{4, 4, std::vector<uint8_t>(48, 9)};
+    if (text_ == "lie: too few frames") on_frame(0, wanted.size() - 1, frame);
+    if (text_ == "lie: a gap") on_frame(1, wanted.size(), frame);
+    while (text_ == "lie: frames for ever")
+      on_frame(0, 1, frame);
+  }
+
+ private:
+  std::string_view text_;
+  VideoInfo info_{4, 4, 1.0, 4, 0, "lies", "lies"};
+};
+
+std::string_view text_of(const VideoFile& file) {
+  return {reinterpret_cast<const char*>(file.bytes.data()), file.bytes.size()};
+}
+
 }  // namespace
 }  // namespace minicpm
 
 int main() {
   minicpm::WorkerDecoders decoders = minicpm::real_decoders();
   decoders.image = minicpm::decode;
+  const auto video = decoders.video;
+  decoders.video = [&](const minicpm::VideoFile& file) -> std::unique_ptr<minicpm::VideoSource> {
+    const std::string_view text = minicpm::text_of(file);
+    if (text.starts_with("lie: ")) return std::make_unique<minicpm::LyingVideo>(text);
+    return video(file);
+  };
   return minicpm::run_media_worker(decoders);
 }
