@@ -13,6 +13,7 @@
 #include <iterator>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -29,6 +30,8 @@ struct Settings {
   std::string url, model, prompt = "Tell me a long story.", image, key;
   int concurrency = 8, requests = 64, max_tokens = 128;
   double timeout_seconds = 600;
+  std::optional<double> temperature = {};  // none: the server's own
+  bool numbered = false;                   // each prompt begins with its number
   bool json = false;
 };
 
@@ -144,7 +147,8 @@ std::string base64_of(const std::string& bytes) {
   return text;
 }
 
-std::string body_of(const Settings& settings) {
+/// The first request; the others differ in their number at most.
+Json body_of(const Settings& settings) {
   Json content = settings.prompt;
   if (!settings.image.empty()) {
     std::ifstream in(settings.image, std::ios::binary);
@@ -159,6 +163,14 @@ std::string body_of(const Settings& settings) {
                {"stream", true},
                {"stream_options", {{"include_usage", true}}}};
   if (!settings.model.empty()) body["model"] = settings.model;
+  if (settings.temperature) body["temperature"] = *settings.temperature;
+  return body;
+}
+
+std::string numbered(Json body, int number) {
+  Json& content = body["messages"][0]["content"];
+  Json& text = content.is_string() ? content : content.back()["text"];
+  text = fmt::format("{}. {}", number, text.get_ref<const std::string&>());
   return body.dump();
 }
 
@@ -184,7 +196,8 @@ Times ask(CURL* curl, const Settings& settings, const std::string& body, curl_sl
 }
 
 Times ask_all(const Settings& settings) {
-  const std::string body = body_of(settings);
+  const Json first = body_of(settings);
+  const std::string same = first.dump();
   std::unique_ptr<curl_slist, decltype(&curl_slist_free_all)> headers(
       curl_slist_append(nullptr, "Content-Type: application/json"), curl_slist_free_all);
   if (!settings.key.empty()) curl_slist_append(headers.get(), ("Authorization: Bearer " + settings.key).c_str());
@@ -196,7 +209,8 @@ Times ask_all(const Settings& settings) {
     for (int i = 0; i < std::min(settings.concurrency, settings.requests); ++i) {
       threads.emplace_back([&] {
         std::unique_ptr<CURL, decltype(&curl_easy_cleanup)> curl(curl_easy_init(), curl_easy_cleanup);
-        while (next++ < settings.requests) {
+        for (int i = next++; i < settings.requests; i = next++) {
+          const std::string body = settings.numbered ? numbered(first, i) : same;
           const Times times = ask(curl.get(), settings, body, headers.get());
           const std::scoped_lock lock(mutex);
           all.add(times);
@@ -263,6 +277,8 @@ int main(int argc, char** argv) {
   app.add_option("-p,--prompt", settings.prompt, "the question");
   app.add_option("--image", settings.image, "a picture that goes with it");
   app.add_option("--max-tokens", settings.max_tokens, "longest answer")->check(CLI::Range(1, 1'000'000));
+  app.add_option("--temperature", settings.temperature, "of the answers; default: the server's own");
+  app.add_flag("--numbered", settings.numbered, "begin each prompt with its number, so that little of them is shared");
   app.add_option("--timeout", settings.timeout_seconds, "seconds for one answer")->check(CLI::Range(0.1, 86400.0));
   app.add_option("--api-key", settings.key, "key of the server");
   app.add_flag("--json", settings.json, "print one line of JSON");

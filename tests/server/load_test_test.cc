@@ -12,10 +12,10 @@ using ::testing::HasSubstr;
 TEST_F(ApiTest, LoadTestReportsThroughputAndLatencies) {
   const std::string url = "http://127.0.0.1:" + std::to_string(start()) + "/";
   const std::string picture = std::string(MINICPM_SOURCE_DIR) + "/assets/pico/word.png";
-  const e2e::Outcome outcome = e2e::run_program(
-      MINICPM_LOAD_TEST,
-      {url, "-c", "3", "-n", "7", "--max-tokens", "8", "-p", "Read the text.", "--image", picture, "--json"},
-      {.env = {{"no_proxy", "127.0.0.1"}}});
+  const e2e::Outcome outcome = e2e::run_program(MINICPM_LOAD_TEST,
+                                                {url, "-c", "3", "-n", "7", "--max-tokens", "8", "-p", "Read the text.",
+                                                 "--image", picture, "--temperature", "0", "--numbered", "--json"},
+                                                {.env = {{"no_proxy", "127.0.0.1"}}});
   ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
   const Json report = parse_json(outcome.out, "report");
   EXPECT_EQ(report["answered"], 7);
