@@ -42,6 +42,7 @@ ServedProgram::ServedProgram(std::vector<std::string> arguments) {
   std::string name = (fs::temp_directory_path() / "minicpm-serve-XXXXXX").string();
   close(mkstemp(name.data()));
   log_ = name;
+  state_ = name + ".state";
   arguments.insert(arguments.begin(), {MINICPM_PROGRAM, "serve", "--port", "0"});
   std::vector<char*> words;
   for (std::string& word : arguments)
@@ -50,6 +51,7 @@ ServedProgram::ServedProgram(std::vector<std::string> arguments) {
   int ends[2];
   if (pipe2(ends, O_CLOEXEC) != 0) throw std::runtime_error("pipe");
   setenv("MINICPM_MODELS", MINICPM_SOURCE_DIR "/models", 1);
+  setenv("XDG_STATE_HOME", state_.c_str(), 1);
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
   posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
@@ -73,6 +75,7 @@ ServedProgram::~ServedProgram() {
   }
   if (output_ >= 0) close(output_);
   fs::remove(log_);
+  fs::remove_all(state_);
 }
 
 std::string ServedProgram::log() const {

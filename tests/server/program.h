@@ -12,8 +12,8 @@ namespace minicpm::server {
 
 class ServedProgram {
  public:
-  /// `serve` with these arguments and --port 0. Waits until it is ready; throws std::runtime_error with its log where
-  /// it ends instead.
+  /// `serve` with these arguments, --port 0 and a folder of its own for what it keeps. Waits until it is ready; throws
+  /// std::runtime_error with its log where it ends instead.
   explicit ServedProgram(std::vector<std::string> arguments);
   ~ServedProgram();
   ServedProgram(const ServedProgram&) = delete;
@@ -29,7 +29,7 @@ class ServedProgram {
   std::optional<int> wait_exit(double seconds);
 
  private:
-  std::filesystem::path log_;
+  std::filesystem::path log_, state_;
   pid_t pid_ = -1;
   int output_ = -1, port_ = 0;
 };

@@ -1,5 +1,6 @@
 // The program under everything at once: clients with their own right answers, clients that leave, slow ones, malformed
-// HTTP and JSON, hostile files, URLs and paths. MINICPM_SOAK_SECONDS (15) says how long; `make soak` half an hour.
+// HTTP and JSON, live sessions that break the rules, hostile files, URLs and paths. MINICPM_SOAK_SECONDS (15) says how
+// long; `make soak` half an hour.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
@@ -56,8 +57,9 @@ class SoakTest : public ::testing::Test {
     std::ofstream(folder_ / "media/word.png", std::ios::binary) << asset("word.png");
     std::ofstream(folder_ / "keys") << kKey << "\n";
     fs::permissions(folder_ / "keys", fs::perms::owner_read | fs::perms::owner_write);
-    program_.emplace(std::vector<std::string>{"pico", "-t", "1", "--log", "json", "--api-key-file", folder_ / "keys",
-                                              "--media-path", folder_ / "media", "--allow-url", "--url-port",
+    program_.emplace(std::vector<std::string>{"pico", MINICPM_E2E_MODELS "/o26-hf", "--vad", "energy", "-t", "1",
+                                              "--log", "json", "--api-key-file", folder_ / "keys", "--media-path",
+                                              folder_ / "media", "--allow-url", "--url-port",
                                               std::to_string(trap_.port()), "--sandbox", "on"});
   }
   ~SoakTest() override {
@@ -88,6 +90,12 @@ class SoakTest : public ::testing::Test {
   void inside_urls(std::mt19937& random);
   void outside_paths(std::mt19937& random);
   void bad_sockets(std::mt19937& random);
+  void expect_alive(SocketClient& client, const std::string& kind);
+  void fragments(SocketClient& client, std::mt19937& random);
+  void broken_rules(SocketClient& client, std::mt19937& random);
+  void pings(SocketClient& client, std::mt19937& random);
+  void bad_events(SocketClient& client, std::mt19937& random);
+  void hang_up(SocketClient& client, std::mt19937& random);
   void slow_clients();
   std::string wait_idle() const;
   void round(std::mt19937& random, size_t kind);
@@ -97,7 +105,7 @@ class SoakTest : public ::testing::Test {
   std::optional<ServedProgram> program_;
   const std::vector<KnownPicture> pictures_ = known_pictures();
   std::atomic<bool> end_{false};
-  std::atomic<int64_t> checks_{0}, answers_{0};
+  std::atomic<int64_t> checks_{0}, answers_{0}, sessions_{0};
   std::mutex mutex_;
   std::map<std::string, int> failures_;
 };
@@ -116,7 +124,7 @@ void SoakTest::right_answer(std::mt19937& random) {
 }
 
 void SoakTest::leave(std::mt19937& random) {
-  Json body = openai_question(std::string(kCanary) + " " + std::string(random() % 3000, 'x'));
+  Json body = openai_question(std::string(kCanary) + " " + std::string(random() % 500, 'x'));
   body["stream"] = true;
   body["min_tokens"] = body["max_tokens"] = 100'000;
   Client client(port());
@@ -243,11 +251,104 @@ void SoakTest::outside_paths(std::mt19937& random) {
   expect(good.status == 200 && good.body.find("HAPPINESS") != std::string::npos, "files of the folder", good.body);
 }
 
-/// pico holds no live sessions: handshakes are refused, and what follows them does not matter.
+/// A live session whose client does not behave. Others may have taken all places.
 void SoakTest::bad_sockets(std::mt19937& random) {
-  SocketClient client(port(), "/v1/realtime?model=pico", headers(), random() % 2 == 0 ? "\xff\xff\xff\xff" : "");
-  expect(client.reply().status >= 400 && client.reply().status < 500, "WebSockets",
-         std::to_string(client.reply().status));
+  // pico holds no live sessions: handshakes are refused, and what follows them does not matter.
+  const bool refused = random() % 6 == 0;
+  SocketClient client(port(), refused ? "/v1/realtime?model=pico" : "/v1/realtime?model=o26-hf", headers(),
+                      refused ? "\xff\xff\xff\xff" : "");
+  const int status = client.reply().status;
+  if (refused) return expect(status >= 400 && status < 500, "refused WebSockets", std::to_string(status));
+  expect(status == 101 || status == 503, "WebSockets", std::to_string(status) + client.reply().body);
+  if (status != 101) return;
+  ++sessions_;
+  constexpr void (SoakTest::*kKinds[])(SocketClient&, std::mt19937&) = {
+      &SoakTest::fragments, &SoakTest::broken_rules, &SoakTest::pings, &SoakTest::bad_events, &SoakTest::hang_up};
+  (this->*kKinds[random() % std::size(kKinds)])(client, random);
+}
+
+void SoakTest::expect_alive(SocketClient& client, const std::string& kind) {
+  client.tell(Json{{"type", "session.update"}, {"session", Json::object()}});
+  expect(!client.wait_for("session.updated").empty(), kind, "the session does not answer any more");
+}
+
+/// An event in pieces of any size, some empty, with pings between them.
+void SoakTest::fragments(SocketClient& client, std::mt19937& random) {
+  const std::string event =
+      Json{{"type", "session.update"}, {"session", {{"instructions", std::string(random() % 500, 'x')}}}}.dump();
+  const size_t most = 8 + random() % 100;
+  bool first = true;
+  for (size_t at = 0; at < event.size();) {
+    const size_t size = std::max<size_t>(random() % most, first ? 0 : 4);
+    client.send({.opcode = first ? kText : kMore, .data = event.substr(at, size), .final = at + size >= event.size()});
+    if (random() % 4 == 0) client.send({.opcode = kPing, .data = "between"});
+    at += size;
+    first = false;
+  }
+  expect(!client.wait_for("session.updated").empty(), "fragments", "the event was not understood");
+  expect_alive(client, "fragments");
+}
+
+void SoakTest::broken_rules(SocketClient& client, std::mt19937& random) {
+  std::string noise;
+  for (size_t i = random() % 200; i > 0; --i)
+    noise += static_cast<char>(random());
+  const std::pair<std::string, int> cases[] = {
+      {"\xff\x80" + noise, 1002},                                     // extensions that nobody agreed on
+      {std::string("\x81\x04like", 6), 1002},                     // not masked
+      {std::string("\x81\xff\x7f\0\0\0\0\0\0\0mask", 14), 1009},  // 2^62 bytes
+      {std::string("\x82\xff\0\0\0\0\x01\0\0\x01mask", 14), 1009},
+      {frame_bytes({.opcode = kPing, .data = std::string(126, 'x')}), 1002},
+      {frame_bytes({.opcode = kMore, .data = "x"}), 1002},
+      {frame_bytes({.data = "\xff" + noise}), 1007},
+      {frame_bytes({.opcode = kClose, .data = "\x03"}), 1002},
+      {frame_bytes({.opcode = kClose, .data = "\x03\xe8"}), 1000},
+  };
+  const auto& [bytes, code] = cases[random() % std::size(cases)];
+  client.send_bytes(bytes);
+  const int found = client.close_code();
+  expect(found == code, "broken rules of WebSockets", std::to_string(found) + " instead of " + std::to_string(code));
+}
+
+void SoakTest::pings(SocketClient& client, std::mt19937& random) {
+  const std::string ping = frame_bytes({.opcode = kPing, .data = std::string(125, 'p')});
+  std::string flood;
+  for (size_t i = 1 + random() % 400; i > 0; --i)
+    flood += ping;
+  client.send_bytes(flood);
+  expect_alive(client, "pings");
+}
+
+void SoakTest::bad_events(SocketClient& client, std::mt19937& random) {
+  constexpr const char* kEvents[] = {
+      "",
+      "null",
+      "[[[[",
+      "{\"type\":1}",
+      "{\"type\":\"nonsense\"}",
+      "{\"type\":\"input_audio_buffer.append\",\"audio\":\"%%%%\"}",
+      "{\"type\":\"input_audio_buffer.append\",\"audio\":1e400}",
+      "{\"type\":\"session.update\",\"session\":{\"max_output_tokens\":-1}}",
+      "{\"type\":\"session.update\",\"session\":{\"instructions\":\"\\ud800\"}}",
+      "{\"type\":\"conversation.item.delete\",\"item_id\":\"none\"}",
+      "{\"type\":\"response.cancel\",\"response_id\":\"none\"}",
+  };
+  const std::string event = kEvents[random() % std::size(kEvents)];
+  client.send({.data = event});
+  if (random() % 2 == 0) client.send({.opcode = kBinary, .data = event});
+  expect(!client.wait_for("error").empty(), "bad events", event);
+  expect_alive(client, "bad events");
+}
+
+/// Leaves without a word: in the middle of a frame, of sound, or of an answer.
+void SoakTest::hang_up(SocketClient& client, std::mt19937& random) {
+  const std::string sound = encode_base64(std::string(9600 * (1 + random() % 10), '\x11'));
+  client.tell(Json{{"type", "input_audio_buffer.append"}, {"audio", sound}});
+  const std::string event =
+      frame_bytes({.data = Json{{"type", random() % 2 == 0 ? "input_audio_buffer.commit" : "response.create"}}.dump()});
+  client.send_bytes(std::string_view(event).substr(0, random() % 2 == 0 ? event.size() : random() % event.size()));
+  if (random() % 2 == 0) client.receive();
+  client.connection().reset();
 }
 
 /// Heads that never end; the server's limit is ten seconds.
@@ -319,10 +420,11 @@ TEST_F(SoakTest, EverythingAtOnce) {
   EXPECT_TRUE(wait_until([&] { return program_->descriptors() <= descriptors; }, 10))
       << program_->descriptors() << " descriptors, were " << descriptors;
   const int64_t growth = program_->resident_bytes() - memory;
-  std::printf("%ld checks, %ld right answers, memory %ld MiB, growth %ld KiB\n", long(checks_), long(answers_),
-              long(memory >> 20), long(growth >> 10));
+  std::printf("%ld checks, %ld right answers, %ld live sessions, %d descriptors, memory %ld MiB, growth %ld KiB\n",
+              long(checks_), long(answers_), long(sessions_), descriptors, long(memory >> 20), long(growth >> 10));
   EXPECT_LT(growth, memory / 100 + (16 << 20));
   EXPECT_GT(answers_, 0);
+  EXPECT_GT(sessions_, 0);
   EXPECT_TRUE(trap_.requests().empty()) << "an inside address was reached";
   EXPECT_EQ(openai_text(chat(openai_question({image_part(pictures_[0].bytes), text_part("What do you see?")}))),
             pictures_[0].answer);
