@@ -6,6 +6,7 @@
 
 #include "base/machine.h"
 #include "cli/build_info.h"
+#include "cli/media_decoder.h"
 #include "cli/progress.h"
 #include "cli/request.h"
 #include "cli/terminal.h"
@@ -32,6 +33,7 @@ int run_batch(const Options& options) {
   const ModelSpec spec = model_spec(options);
   server::ServerOptions settings;
   settings.version = kVersion;
+  settings.decoder = media_decoder(options.sandbox);
   std::vector<server::ServedModel> models;
   models.push_back(server::load_served_model(spec, batch_engine(options, spec, parallel)));
   server::OfflineServer server(settings, std::move(models));

@@ -258,6 +258,8 @@ constexpr std::array kOptions = {
               "where answers are added; requests whose custom_id is there already are left out", kRequired},
     OptionRow{"batch", "--parallel", "N", kMachine, &Options::parallel,
               "requests that are answered at once; default: 8", kFree, 1, 1024},
+    OptionRow{"batch", "--sandbox", "on|off|auto", kMachine, &Options::sandbox,
+              "decode media in processes that can do nothing else; auto: where this machine allows it; default: auto"},
 
     OptionRow{"pull", "MODEL", "MODEL", kStore, &Options::model,
               "ORG/NAME of the hub, with @REVISION (default: main) and :FORMAT of a GGUF file (default: Q4_K_M, else "

@@ -1,5 +1,6 @@
 // `serve`: models behind HTTP, until Ctrl-C or SIGTERM.
 #include <fmt/format.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -16,11 +17,11 @@
 #include "base/file_map.h"
 #include "base/machine.h"
 #include "cli/build_info.h"
+#include "cli/media_decoder.h"
 #include "cli/request.h"
 #include "cli/terminal.h"
 #include "cli/verbs.h"
 #include "hub/store.h"
-#include "media/sandbox/sandbox.h"
 #include "server/certificate.h"
 #include "server/server.h"
 
@@ -93,18 +94,6 @@ void use_own_certificate(const Options& options, server::HttpOptions& http) {
                   one_line(made.certificate.string()), made.fingerprint));
 }
 
-/// Where the media of requests is decoded; null: in this process.
-std::shared_ptr<MediaDecoder> media_decoder(const Options& options) {
-  if (options.sandbox == "off") return nullptr;
-  try {
-    return MediaSandbox::start({.arguments = {std::string(kMediaWorker)}});
-  } catch (const Error& error) {
-    if (options.sandbox == "on") throw;
-    note(fmt::format("minicpm: note: {}; the server's own process decodes them\n", one_line(error.what())));
-    return nullptr;
-  }
-}
-
 server::MediaSources media_sources(const Options& options) {
   server::MediaSources sources;
   if (options.allow_url) {
@@ -117,6 +106,14 @@ server::MediaSources media_sources(const Options& options) {
   }
   if (!options.media_path.empty()) sources.folder = std::make_shared<server::MediaFolder>(options.media_path);
   return sources;
+}
+
+/// Connections, media and files take descriptors: the usual soft limit of 1024 would end them before the server's own.
+void raise_descriptor_limit() {
+  rlimit limit = {};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 server::ServerOptions server_options(const Options& options) {
@@ -146,7 +143,7 @@ server::ServerOptions server_options(const Options& options) {
   result.state.folder = state_folder(options);
   result.sources = media_sources(options);
   if (!options.session_dir.empty()) result.sessions = std::make_shared<server::SessionFolder>(options.session_dir);
-  result.decoder = media_decoder(options);
+  result.decoder = media_decoder(options.sandbox);
   if (options.keep_alive) {
     result.pool.keep_alive = *options.keep_alive < 0
                                  ? std::nullopt
@@ -297,6 +294,7 @@ void reload(const Options& options, server::Server& server) {
 }  // namespace
 
 int run_serve(const Options& options) {
+  raise_descriptor_limit();
   server::ServerOptions settings = server_options(options);
   if (options.allow_pull) {
     settings.pool.grows = true;

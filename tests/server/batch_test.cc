@@ -104,6 +104,24 @@ TEST_F(BatchTest, AnswersAsTheServerDoesAndGoesOnWhereItWas) {
   EXPECT_THAT(run().err, HasSubstr("9 answered before"));
 }
 
+TEST_F(BatchTest, MediaIsDecodedInTheSandbox) {
+  const KnownPicture picture = known_pictures()[0];
+  write({line("good", openai_question({image_part(picture.bytes), text_part("What do you see?")})),
+         line("bad", openai_question({image_part(picture.bytes.substr(0, 60)), text_part("What do you see?")}))});
+  std::string expected;
+  for (const char* sandbox : {"on", "off"}) {
+    fs::remove(answers);
+    const Outcome outcome = run({"--sandbox", sandbox});
+    ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+    auto all = responses();
+    EXPECT_EQ(content(all["good"]), picture.answer);
+    EXPECT_EQ(all["bad"]["status_code"], 400);
+    const std::string message = all["bad"]["body"]["error"]["message"];
+    EXPECT_EQ(message, expected.empty() ? message : expected);
+    expected = message;
+  }
+}
+
 TEST_F(BatchTest, WrongFilesAreNamedByLineBeforeAnythingIsAnswered) {
   const auto refused = [&](const std::string& file, const std::string& sentence) {
     std::ofstream(requests) << line("a", openai_question("Hello")).dump() << "\n\n" << file << "\n";
