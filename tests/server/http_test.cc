@@ -4,8 +4,11 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include <condition_variable>
+#include <fstream>
 #include <functional>
 #include <map>
 #include <mutex>
@@ -412,6 +415,46 @@ TEST_F(HttpTest, ConnectionsAreLimitedInAllAndByAddress) {
       std::this_thread::yield();
     EXPECT_EQ(get(port, "/light").status, 200);
   }
+}
+
+/// Bytes that this process has in memory.
+int64_t resident_bytes() {
+  int64_t all = 0, resident = 0;
+  std::ifstream("/proc/self/statm") >> all >> resident;
+  return resident * sysconf(_SC_PAGESIZE);
+}
+
+TEST_F(HttpTest, ThousandsOfIdleConnectionsTakeLittle) {
+  rlimit before = {};
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &before), 0);
+  const rlimit most = {before.rlim_max, before.rlim_max};
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &most), 0);
+  // Both ends are in this process.
+  const auto count = static_cast<int>(std::min<rlim_t>(10'000, before.rlim_max / 2 - 200));
+  options.limits.connections = count + 200;
+  const int port = start();
+  const int64_t memory = resident_bytes();
+  std::vector<Client> clients;
+  for (int i = 0; i < count; ++i) {
+    clients.emplace_back(port);
+    clients.back().send(request_text("GET", "/light"));
+    ASSERT_EQ(clients.back().receive().status, 200) << i;
+  }
+  EXPECT_EQ(server->connections(), static_cast<size_t>(count));
+  const int64_t each = (resident_bytes() - memory) / count;
+  std::printf("%d connections, %ld bytes each\n", count, long(each));
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+  EXPECT_LT(each, 20'000);
+#endif
+  const auto begin = Clock::now();
+  for (int i = 0; i < 100; ++i)
+    EXPECT_EQ(get(port, "/light").status, 200);
+  EXPECT_LT(Clock::now() - begin, milliseconds(100 * 50));
+  clients.clear();
+  while (server->connections() > 0)
+    std::this_thread::yield();
+  EXPECT_EQ(get(port, "/light").status, 200);
+  setrlimit(RLIMIT_NOFILE, &before);
 }
 
 TEST_F(HttpTest, TheEndLetsAnswersFinish) {

@@ -267,5 +267,30 @@ TEST_F(FieldsTest, EnginesTellWhatTheyDo) {
   EXPECT_EQ(value("answers"), 0);
 }
 
+TEST_F(FieldsTest, TenQuestionsAboutAPictureCostOneLook) {
+  const int port = start();
+  const std::string picture = asset("word.png");
+  const auto ask_all = [&](bool picture_first) {
+    for (int i = 0; i < 10; ++i) {
+      const Json text = text_part("Question " + std::to_string(i) + ": what do you see?");
+      Json body = openai_question(picture_first ? Json::array({image_part(picture), text})
+                                                : Json::array({text, image_part(picture)}));
+      body["max_tokens"] = 1;
+      EXPECT_EQ(post(port, "/v1/chat/completions", body).status, 200);
+    }
+  };
+  const auto value = [&](const std::string& name) {
+    const std::string text = get(port, "/metrics").body, start = "minicpm_engine_" + name + "{model=\"pico\"} ";
+    const size_t at = text.find(start);
+    return at == std::string::npos ? -1 : std::atoi(text.c_str() + at + start.size());
+  };
+  ask_all(true);  // what is in front of the text is not even computed again
+  EXPECT_EQ(value("media_cache_misses_total"), 1);
+  EXPECT_EQ(value("media_cache_hits_total"), 0);
+  ask_all(false);
+  EXPECT_EQ(value("media_cache_misses_total"), 1);
+  EXPECT_EQ(value("media_cache_hits_total"), 10);
+}
+
 }  // namespace
 }  // namespace minicpm::server
