@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { after, before, test } from 'node:test';
 import { startBrowser, visit } from './browser.mjs';
+import { features } from './feature.mjs';
 import {
   addFiles, answered, answerWith, ask, asset, checkAccess, closeSidebar, greedy, kept, openSidebar, questionsOf,
   setSettings, shown,
@@ -24,23 +25,7 @@ after(async () => {
   assert.equal(await server?.stop(), 0);
 });
 
-/** A test at both sizes; the browser must have nothing to complain of. */
-function feature(name, run, options = {}) {
-  for (const size of ['desktop', 'phone']) {
-    test(`${name} (${size})`, { timeout: 60_000 }, async () => {
-      const problems = [];
-      const page = await visit(browser, server.url, size, problems, options);
-      page.setDefaultTimeout(15_000);
-      try {
-        await page.waitForSelector('.welcome li');
-        await run(page, size);
-      } finally {
-        await page.context().close();
-      }
-      assert.deepEqual(problems, []);
-    });
-  }
-}
+const feature = features(() => ({ browser, server }), 60);
 
 feature('a picture is read', async (page, size) => {
   await greedy(page);

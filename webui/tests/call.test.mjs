@@ -5,6 +5,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { after, before, test } from 'node:test';
 import { startBrowser, visit } from './browser.mjs';
+import { features } from './feature.mjs';
 import { checkAccess, kept, shown } from './page.mjs';
 import { startServer } from './server.mjs';
 import { writeVoice } from './voice.mjs';
@@ -26,22 +27,7 @@ after(async () => {
   assert.equal(await server?.stop(), 0);
 });
 
-function feature(name, run, options = {}) {
-  for (const size of ['desktop', 'phone']) {
-    test(`${name} (${size})`, { timeout: 90_000 }, async () => {
-      const problems = [];
-      const page = await visit(browser, server.url, size, problems, options);
-      page.setDefaultTimeout(30_000);
-      try {
-        await page.waitForSelector('.welcome li');
-        await run(page, size);
-      } finally {
-        await page.context().close();
-      }
-      assert.deepEqual(problems, []);
-    });
-  }
-}
+const feature = features(() => ({ browser, server }), 90);
 
 /** What the page and the server tell each other from now on. */
 function eventsOf(page) {
