@@ -102,6 +102,26 @@ TEST_F(SchedulerTest, DecodesAndPrefillsInOneStep) {
   scheduler.remove(prompt);
 }
 
+TEST_F(SchedulerTest, LongPromptsComeInSmallPiecesBesideOthers) {
+  Scheduler scheduler(cache_, 1000);
+  Sequence decoding = prompt_of(10);
+  decoding.tokens[0] = 5;
+  scheduler.add(decoding);
+  scheduler.commit(scheduler.next());
+  decoding.tokens.push_back(2);
+  Sequence prompt = prompt_of(250);
+  scheduler.add(prompt);
+  StepPlan plan = scheduler.next();
+  ASSERT_EQ(plan.items.size(), 2u);
+  EXPECT_EQ(plan.items[1].count, 128);
+  scheduler.commit(plan);
+  scheduler.remove(decoding);
+  plan = scheduler.next();
+  ASSERT_EQ(plan.items.size(), 1u);
+  EXPECT_EQ(plan.items[0].count, 122);
+  scheduler.remove(prompt);
+}
+
 TEST_F(SchedulerTest, EncodesAPictureWhenTheChunkReachesIt) {
   Scheduler scheduler(cache_, 16);
   Sequence sequence = prompt_of(64);
