@@ -92,6 +92,33 @@ TEST(LogMel, AgreesWithAPlainTransform) {
     EXPECT_NEAR(mel.values[i], (std::max(logs[i], floor) + 4) / 4, 2e-4) << i;
 }
 
+/// Frames of sound in pieces are those of the whole, to the bit, and there as soon as they can be.
+TEST(LogMel, AStreamIsTheWhole) {
+  const unsigned seed = std::random_device()();
+  SCOPED_TRACE(seed);
+  std::mt19937 random(seed);
+  const LogMel extractor;
+  LogMelStream stream(extractor);
+  for (const size_t length :
+       {size_t{0}, size_t{1}, size_t{159}, size_t{160}, size_t{401}, size_t{16000}, size_t{37777}}) {
+    std::vector<float> samples(length);
+    std::normal_distribution<float> noise(0, 0.2f);
+    std::ranges::generate(samples, [&] { return noise(random); });
+    for (size_t at = 0; at < length;) {
+      const size_t piece = std::min<size_t>(length - at, 1 + random() % 3000);
+      stream.push(std::span(samples).subspan(at, piece));
+      at += piece;
+      EXPECT_EQ(stream.complete_frames(), at < 200 ? 0 : static_cast<int64_t>((at - 200) / 160 + 1));
+    }
+    const MelFrames whole = extractor.extract(samples), streamed = stream.finish();
+    EXPECT_EQ(streamed.frames, whole.frames);
+    EXPECT_EQ(streamed.values, whole.values) << length;
+  }
+  stream.push(std::vector<float>(kMaxMelSamples));
+  EXPECT_EQ(stream.complete_frames(), 2999);
+  EXPECT_THROW(stream.push(std::vector<float>(1)), Error);
+}
+
 TEST(LogMel, TakesThirtySeconds) {
   EXPECT_EQ(LogMel().extract(tone(300, kMaxMelSamples)).frames, 3000);
   try {

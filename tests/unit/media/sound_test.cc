@@ -7,10 +7,12 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <limits>
 #include <numbers>
 #include <random>
 
 #include "base/error.h"
+#include "media/sound_writer.h"
 #include "support/video_writer.h"
 
 namespace minicpm {
@@ -97,6 +99,86 @@ TEST(Sound, WhatLiesAboveHalfTheRateIsGone) {
   for (size_t i = 1600; i < 14400; ++i)
     energy += sound.samples[i] * sound.samples[i];
   EXPECT_LT(std::sqrt(energy / 12800), 1e-4);
+}
+
+TEST(Sound, TelephonesAndStudiosAreHeardAlike) {
+  const std::pair<int, int> forms[] = {{8000, 1}, {192000, 8}, {96000, 6}, {11025, 2}};
+  for (const auto& [rate, channels] : forms) {
+    // The second channel and those behind it have half of the amplitude.
+    const Sound sound = sound_from_bytes(wav(rate, channels, tone(rate, 440, 0.5, channels)), "clip");
+    EXPECT_NEAR(static_cast<double>(sound.samples.size()), 8000, 2) << rate;
+    const double amplitude = 16000.0 / 32768 * (1 + 0.5 * (channels - 1)) / channels;
+    double energy = 0;
+    for (size_t i = 800; i < 7200; ++i)
+      energy += sound.samples[i] * sound.samples[i];
+    EXPECT_NEAR(std::sqrt(energy / 6400), amplitude / std::sqrt(2.0), 1e-3) << rate << " Hz, " << channels;
+  }
+}
+
+TEST(Sound, OneSampleAndClippedSound) {
+  EXPECT_EQ(sound_from_bytes(wav(16000, 1, {12345}), "clip").samples.size(), 1u);
+  EXPECT_LE(sound_from_bytes(wav(44100, 2, {12345, -12345}), "clip").samples.size(), 2u);
+  std::vector<int16_t> square(48000);
+  for (size_t i = 0; i < square.size(); ++i)
+    square[i] = i / 50 % 2 == 0 ? 32767 : -32768;
+  for (const float sample : sound_from_bytes(wav(48000, 1, square), "clip").samples)
+    ASSERT_LT(std::abs(sample), 1.5f);  // filters ring at the edges
+}
+
+/// Files of floats can hold anything.
+TEST(Sound, WhatIsNoNumberIsSilence) {
+  for (const int rate : {16000, 44100}) {
+    std::string bytes = wav(rate, 1, tone(rate, 440, 1));  // 16 bits, of which two make one of 32
+    bytes[20] = 3;                                         // floats
+    bytes[32] = 4;                                         // bytes of a sample
+    bytes[34] = 32;                                        // bits
+    const auto byte_rate = static_cast<uint32_t>(4 * rate);
+    std::memcpy(bytes.data() + 28, &byte_rate, 4);
+    const float odd[] = {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity(), -1e30f,
+                         0.25f};
+    for (size_t i = 0; i < 64; ++i)
+      std::memcpy(bytes.data() + 44 + 4 * (100 + i), &odd[i % 4], 4);
+    for (size_t at = 44 + 4 * 164; at + 4 <= bytes.size(); at += 4)
+      std::memcpy(bytes.data() + at, &odd[3], 4);
+    const Sound sound = sound_from_bytes(bytes, "clip");
+    ASSERT_GT(sound.samples.size(), 7000u);
+    for (const float sample : sound.samples)
+      ASSERT_TRUE(std::isfinite(sample) && std::abs(sample) <= 1000) << rate;
+    EXPECT_NEAR(sound.samples[7000], 0.25f, 1e-3);  // it does not spread
+  }
+}
+
+/// MP3 streams may go on at another rate, as radio recordings do.
+TEST(Sound, TheRateMayChangeInTheMiddle) {
+  const auto mp3 = [](int rate) {
+    std::vector<float> samples(static_cast<size_t>(rate));
+    for (size_t i = 0; i < samples.size(); ++i)
+      samples[i] = static_cast<float>(0.5 * std::sin(2 * std::numbers::pi * 440 * static_cast<double>(i) / rate));
+    return encode_sound(samples, rate, sound_format("a.mp3"));
+  };
+  std::string both;
+  try {
+    both = mp3(44100) + mp3(24000);
+  } catch (const Error& error) {
+    GTEST_SKIP() << error.what();  // an FFmpeg without its encoder
+  }
+  const Sound sound = sound_from_bytes(both, "clip");
+  EXPECT_NEAR(sound.seconds(), 2.0, 0.25);
+  const auto crossings = [&](double from, double to) {
+    int count = 0;
+    for (auto i = static_cast<size_t>(from * 16000) + 1; i < static_cast<size_t>(to * 16000); ++i)
+      count += (sound.samples[i - 1] < 0) != (sound.samples[i] < 0) ? 1 : 0;
+    return count / (to - from) / 2;
+  };
+  EXPECT_NEAR(crossings(0.2, 0.8), 440, 8);
+  EXPECT_NEAR(crossings(1.3, 1.8), 440, 8);
+}
+
+TEST(Sound, TruncatedFilesAreReadAsFarAsTheyGo) {
+  const std::string whole = wav(16000, 1, tone(16000, 440, 1));
+  EXPECT_EQ(sound_from_bytes(whole.substr(0, 44 + 16000), "clip").samples.size(), 8000u);
+  std::string message;
+  EXPECT_EQ(code_of(whole.substr(0, 30), &message), ErrorCode::kBadFile);
 }
 
 TEST(Sound, RefusesWhatIsNone) {
