@@ -97,7 +97,7 @@ class LyingVideo : public VideoSource {
   VideoInfo info_{4, 4, 1.0, 4, 0, "lies", "lies"};
 };
 
-std::string_view text_of(const VideoFile& file) {
+std::string_view text_of(const MediaFile& file) {
   return {reinterpret_cast<const char*>(file.bytes.data()), file.bytes.size()};
 }
 
@@ -108,7 +108,7 @@ int main() {
   minicpm::WorkerDecoders decoders = minicpm::real_decoders();
   decoders.image = minicpm::decode;
   const auto video = decoders.video;
-  decoders.video = [&](const minicpm::VideoFile& file) -> std::unique_ptr<minicpm::VideoSource> {
+  decoders.video = [&](const minicpm::MediaFile& file) -> std::unique_ptr<minicpm::VideoSource> {
     const std::string_view text = minicpm::text_of(file);
     if (text.starts_with("lie: ")) return std::make_unique<minicpm::LyingVideo>(text);
     return video(file);
