@@ -77,7 +77,7 @@ inline DType language_format(const TensorSpec& spec, const TypeRow& type, const 
 
 inline DType projector_format(const TensorSpec& spec, const TypeRow& type) {
   if (spec.shape.size() == 1 || spec.role == Role::kTable) return DType::kF32;
-  if (spec.gguf.ends_with("position_embd.weight")) return DType::kF32;
+  if (spec.gguf == "a.position_embd.weight") return DType::kF32;
   return fitting_format(type.base, spec.shape.back());
 }
 
