@@ -294,7 +294,7 @@ void SoakTest::broken_rules(SocketClient& client, std::mt19937& random) {
   for (size_t i = 4 + random() % 200; i > 0; --i)
     noise += static_cast<char>(random());
   const std::pair<std::string, int> cases[] = {
-      {"\xff\x80" + noise, 1002},                                     // extensions that nobody agreed on
+      {"\xff\x80" + noise, 1002},                                 // extensions that nobody agreed on
       {std::string("\x81\x04like", 6), 1002},                     // not masked
       {std::string("\x81\xff\x7f\0\0\0\0\0\0\0mask", 14), 1009},  // 2^62 bytes
       {std::string("\x82\xff\0\0\0\0\x01\0\0\x01mask", 14), 1009},
@@ -422,7 +422,9 @@ TEST_F(SoakTest, EverythingAtOnce) {
   const int64_t growth = program_->resident_bytes() - memory;
   std::printf("%ld checks, %ld right answers, %ld live sessions, %d descriptors, memory %ld MiB, growth %ld KiB\n",
               long(checks_), long(answers_), long(sessions_), descriptors, long(memory >> 20), long(growth >> 10));
-  EXPECT_LT(growth, memory / 100 + (16 << 20));
+  // Caches are still filled in a short run: after 40 seconds nothing much comes any more.
+  const int64_t filling = int64_t{seconds < 60 ? 48 : 16} << 20;
+  EXPECT_LT(growth, memory / 100 + filling);
   EXPECT_GT(answers_, 0);
   EXPECT_GT(sessions_, 0);
   EXPECT_TRUE(trap_.requests().empty()) << "an inside address was reached";
