@@ -22,9 +22,9 @@ struct SoundOptions {
   double max_seconds = 6 * 3600;  // longer sound is refused
 };
 
-/// Reads the first sound stream; channels are mixed to one. What is no number in files of floats is silence. Throws Error not_found, io; bad_file for what is damaged or
-/// holds no sound, unsupported for formats and codecs that are not read and for sound beyond the limit, cancelled when
-/// `cancel` is set. Messages name the file.
+/// Reads the first sound stream; channels are mixed to one. What is no number in files of floats is silence. Throws
+/// Error not_found, io; bad_file for what is damaged or holds no sound, unsupported for formats and codecs that are not
+/// read and for sound beyond the limit, cancelled when `cancel` is set. Messages name the file.
 Sound read_sound(const std::filesystem::path& file, const SoundOptions& options = {},
                  const std::atomic<bool>* cancel = nullptr);
 /// A file in memory; `name` stands in messages.

@@ -36,9 +36,9 @@ struct ApiContext {
   LiveShare* live = nullptr;
   ServerState* state = nullptr;  // null: nothing is kept
   BatchRunner* batches = nullptr;
-  const ModelChanges* changes = nullptr;  // null: models are neither fetched nor deleted
+  const ModelChanges* changes = nullptr;    // null: models are neither fetched nor deleted
   const SessionFolder* sessions = nullptr;  // null: none are kept
-  Adapters* adapters = nullptr;           // null: the server has none and takes none
+  Adapters* adapters = nullptr;             // null: the server has none and takes none
 };
 
 /// Work that was left with the server stands behind what somebody waits for.

@@ -49,8 +49,8 @@ class LiveShare {
   std::map<std::filesystem::path, std::vector<std::unique_ptr<SpeechMaker>>> idle_;
 };
 
-/// Makes room in the KV cache for the sessions of a model that hears, beside its chats; memory is taken when it is used.
-/// Throws Error as Engine::load.
+/// Makes room in the KV cache for the sessions of a model that hears, beside its chats; memory is taken when it is
+/// used. Throws Error as Engine::load.
 void add_session_room(const ModelSpec& spec, const LiveOptions& live, EngineOptions& options);
 
 void openai_realtime(ApiContext& context, Exchange& exchange);
